@@ -1,0 +1,29 @@
+"""Fixtures that every layer's tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def vectors_root() -> Path:
+    """Where the test vectors lie: HEADRACE_VECTORS, or ../shared/vectors from the project's root."""
+    return Path(os.environ.get("HEADRACE_VECTORS", ROOT.parent / "shared" / "vectors"))
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Callable[[str], Path]:
+    """`vectors("folder/file")` is a path inside the vectors, or a skip with a line that says so."""
+
+    def find(relative: str) -> Path:
+        path = vectors_root() / relative
+        if not path.exists():
+            pytest.skip(f"test vectors absent: {path} (set HEADRACE_VECTORS)")
+        return path
+
+    return find
