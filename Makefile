@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup run lint test lock bench ci clean
+.PHONY: help setup run lint format test test-unit test-oracle test-clients lock bench ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -31,8 +31,20 @@ lint: setup ## ruff, mypy, import-linter
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: setup ## every test
-	$(BIN)/pytest
+format: setup ## let ruff lay out and mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: test-unit test-oracle test-clients ## every test
+
+test-unit: setup ## units, contracts, vectors, views, scenarios
+	$(BIN)/pytest tests/unit tests/contracts tests/interop tests/views tests/scenarios
+
+test-oracle: setup ## the independent model, and crashes at every named point
+	$(BIN)/pytest tests/oracle tests/chaos
+
+test-clients: setup ## the official clients against `headrace up`
+	$(BIN)/pytest tests/e2e
 
 bench: setup ## print the table of docs/performance.md (JSON=FILE writes it too)
 	$(BIN)/python tests/bench/run.py $(if $(JSON),--json $(JSON))
