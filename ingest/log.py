@@ -1,0 +1,177 @@
+"""The log's ports: what may be asked of `commits`, `records` and `firehose`, whatever stores them.
+
+`ingest.log_sqlite` is the adapter of one process. Does not own acceptance (`ingest.verdict`) nor what follows from an
+entry (`ingest.derive`).
+
+Offsets start at 1 in every shard; `after=0` reads from the start. Everything a reader is given is committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from schemas.cid import Cid
+from schemas.entries import Derived, Entry, FirehoseEvent, Status
+from schemas.errors import Refused
+from schemas.syntax import Did, Handle
+from schemas.tid import Tid
+
+
+class Reason(StrEnum):
+    """Why the verdict refuses an entry; a bounded metric label."""
+
+    DUPLICATE = "duplicate"
+    STALE_REV = "stale_rev"
+    PREV_DATA_MISMATCH = "prev_data_mismatch"
+    DELETED = "deleted"
+    BASE_MOVED = "base_moved"
+    DIFF_INCOMPLETE = "diff_incomplete"
+    DIFF_MALFORMED = "diff_malformed"
+
+
+class Rejected(Refused):
+    """The verdict refused the entry: it is in nothing derived. `head` is what the log holds of the account."""
+
+    def __init__(self, reason: Reason, detail: str, head: Head | None = None) -> None:
+        super().__init__(reason, detail)
+        self.head = head
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What derive knows of an account.
+
+    `status` is what the owner or host set, `taken_down` what moderation laid over it. `partial`: history before the
+    head is missing (EXACTNESS 19), so the repo index may lack keys. Without a repo, `data` and `commit` are None;
+    `rev` may still stand then (a deleted repo's last one), and later ones must be above it.
+    """
+
+    did: Did
+    rev: Tid | None = None
+    data: Cid | None = None
+    commit: Cid | None = None
+    commit_block: bytes | None = None
+    status: Status = "active"
+    handle: Handle | None = None
+    partial: bool = False
+    taken_down: bool = False
+
+    @property
+    def effective_status(self) -> Status:
+        """The state readers apply: a takedown hides what the owner set; deletion stands above both."""
+        return "takendown" if self.taken_down and self.status != "deleted" else self.status
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """An entry is durable and accepted: its place in `commits`, its firehose seq (if it makes an event), its log time.
+
+    `records_end` is the shard's end of `records` once the entry is in: a reader whose progress has reached it has
+    seen the entry (a deletion of more than 1,000 records goes on behind it).
+    """
+
+    shard: int
+    offset: int
+    seq: int | None
+    time: int
+    records_end: int
+
+
+class Changes(Protocol):
+    """Wakes readers when new entries are committed."""
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` on the loop after every commit, soon and without arguments; the result unsubscribes."""
+        ...
+
+    async def wait(self, seen: Sequence[int]) -> None:
+        """Return once some shard's end of `records` is above `seen[shard]`; at once if one is already."""
+        ...
+
+    async def wait_firehose(self, seen: int) -> None:
+        """Return once the newest seq is above `seen`; at once if it is already."""
+        ...
+
+
+class Appender(Protocol):
+    """Puts entries into `commits`; the log decides."""
+
+    async def append(self, entry: Entry) -> Appended:
+        """Durable and accepted when it returns. Raises Rejected; any other error leaves the outcome unknown."""
+        ...
+
+    async def append_many(self, entries: Sequence[Entry]) -> list[Appended]:
+        """Several entries in order and in one transaction, all or nothing (nothing is stored when one is Rejected)."""
+        ...
+
+
+class RecordsReader(Protocol):
+    """Reads `records`, in shard order."""
+
+    @property
+    def shards(self) -> int: ...
+
+    @property
+    def changed(self) -> Changes: ...
+
+    def records_end(self, shard: int) -> int:
+        """The offset of the newest entry; 0 when there is none."""
+        ...
+
+    async def read_records(self, shard: int, after: int, limit: int) -> list[Derived]:
+        """At most `limit` entries above `after`, in order; compaction may have left gaps between offsets."""
+        ...
+
+
+class CommitsReader(Protocol):
+    """Reads `commits`, in shard order, rejected entries included."""
+
+    def commits_end(self, shard: int) -> int: ...
+
+    async def read_commits(self, shard: int, after: int, limit: int) -> list[tuple[int, Entry]]:
+        """At most `limit` (offset, entry) above `after`, in order."""
+        ...
+
+
+class FirehoseReader(Protocol):
+    """Reads the global order of accepted frames."""
+
+    @property
+    def changed(self) -> Changes: ...
+
+    def firehose_bounds(self) -> tuple[int, int, int]:
+        """(oldest seq, newest seq, oldest time); all 0 when nothing was ever sequenced."""
+        ...
+
+    async def read_firehose(self, after_seq: int, limit: int) -> list[FirehoseEvent]:
+        """At most `limit` events above `after_seq`, in order; gaps are allowed."""
+        ...
+
+
+class RepoIndex(Protocol):
+    """What derive keeps beside its heads: did -> path -> the record's place in `records`."""
+
+    def head(self, did: str) -> Head | None: ...
+
+    def record(self, did: str, path: str) -> tuple[Cid, bytes, int] | None:
+        """(cid, DAG-CBOR, first_time) of the live record at "collection/rkey"."""
+        ...
+
+    def paths(self, did: str, collection: str | None = None, after: str = "", limit: int = 1000) -> list[str]:
+        """Live paths above `after`, in byte order."""
+        ...
+
+
+class Log(Appender, RecordsReader, CommitsReader, FirehoseReader, RepoIndex, Protocol):
+    """All of it, as one process has it."""
+
+    async def truncate(self, progress: Mapping[str, Mapping[int, int]], now: int) -> None:
+        """Drop what no consumer needs: see `ingest.log_truncate`.
+
+        `progress` maps each consumer of `records` to its offset per shard; `now` is unix microseconds.
+        """
+        ...
+
+    async def close(self) -> None: ...
