@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from schemas.syntax import Did
-
 if TYPE_CHECKING:
     from api.appview.reader import AppViewReader
     from api.config import ServerConfig
-    from api.rate import RateLimits
+    from api.fresh import ReadYourWrites
+    from api.firehose import FirehoseHub
     from ingest.identity.resolver import Resolver
     from ingest.log import Log
     from ingest.pds.pds import Pds
     from schemas.lexicon import Catalogue
+    from schemas.syntax import Did
 
 
 class Auth(StrEnum):
@@ -44,7 +44,9 @@ class Auth(StrEnum):
     OPTIONAL = "optional"  # nobody, a session of this PDS, or a service token; a bad token is refused
     ACCESS = "access"  # a session's access token, app passwords included
     FULL = "full"  # a session's access token, not from an app password
+    TAKENDOWN = "takendown"  # as ACCESS, and the narrower token that an account under takedown is given
     REFRESH = "refresh"  # a refresh token
+    REFRESH_EXPIRED = "refresh_expired"  # as REFRESH, also after its time (deleteSession)
     ADMIN = "admin"  # Basic admin:token
     SERVICE = "service"  # a service token for this method
     SERVICE_OPTIONAL = "service_optional"  # nobody, or a service token for this method (createAccount)
@@ -82,16 +84,16 @@ class Services:
     Tests set what the endpoint under test reads: `Services(pds=..., catalogue=...)`.
     """
 
-    __slots__ = ("appview", "catalogue", "config", "log", "pds", "rates", "resolver", "stopping")
+    __slots__ = ("appview", "catalogue", "config", "firehose", "fresh", "log", "pds", "resolver")
 
     appview: AppViewReader
     catalogue: Catalogue
     config: ServerConfig
+    firehose: FirehoseHub
+    fresh: ReadYourWrites
     log: Log
     pds: Pds
-    rates: RateLimits
     resolver: Resolver
-    stopping: Callable[[], bool]
 
     def __init__(self, **parts: Any) -> None:
         for name, part in parts.items():
@@ -168,13 +170,12 @@ Handler = Callable[[Ctx], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One method. `rate` names a policy of `api/rate.py` beside the limit that every address has.
+    """One method. `points` says what one call costs under the method's own rate limits, from the verified request.
 
-    `points` says what one call costs under that policy (default 1), from the verified request.
+    Which limits a method has is said in `ingest.pds.rate_limit.BY_METHOD`.
     """
 
     nsid: str
     handle: Handler
     auth: Auth = Auth.NONE
-    rate: str | None = None
     points: Callable[[Ctx], int] | None = None

@@ -1,0 +1,94 @@
+"""Who is calling: the Authorization header, read as the endpoint's auth mode says.
+
+Session tokens are judged by `ingest.pds.tokens`, service tokens by `api.service_auth`. Does not own whether an
+account may do what it asks (the domain), nor where tokens come from.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+
+from ingest.pds.tokens import ACCESS_SCOPES, TAKENDOWN_SCOPES, Tokens
+from schemas.errors import XrpcError
+
+from api.errors import auth_missing, auth_required
+from api.service_auth import ServiceTokens, claims_unverified
+from api.xrpc import Auth, Credentials, Kind
+
+_ADMIN = Credentials(Kind.ADMIN)
+
+
+class Authenticator:
+    """`verify` gives the credential that a mode demands, or None where a mode lets nobody in particular call."""
+
+    def __init__(self, tokens: Tokens, services: ServiceTokens, admin_token: str) -> None:
+        self._tokens = tokens
+        self._services = services
+        self._admin = admin_token.encode()
+
+    async def verify(self, mode: Auth, nsid: str, authorization: str | None) -> Credentials | None:
+        """Raises XrpcError: 401 when a credential is missing or not enough, 400 for a session token that is broken."""
+        if mode is Auth.NONE:
+            return None
+        scheme, _, value = (authorization or "").partition(" ")
+        scheme, value = scheme.lower(), value.strip()
+        bearer = value if scheme == "bearer" and value else None
+        match mode:
+            case Auth.OPTIONAL:
+                if bearer is None:
+                    return None
+                return await self._session_or_service(bearer, nsid)
+            case Auth.ACCESS | Auth.FULL:
+                return self._session(_shown(bearer))
+            case Auth.TAKENDOWN:
+                return self._session(_shown(bearer), TAKENDOWN_SCOPES)
+            case Auth.REFRESH | Auth.REFRESH_EXPIRED:
+                return self._refresh(_shown(bearer), allow_expired=mode is Auth.REFRESH_EXPIRED)
+            case Auth.SERVICE:
+                return await self._services.verify(_shown(bearer), nsid)
+            case Auth.SERVICE_OPTIONAL:
+                return None if bearer is None else await self._services.verify(bearer, nsid)
+            case Auth.ACCESS_OR_SERVICE:
+                return await self._session_or_service(_shown(bearer), nsid)
+            case Auth.ADMIN:
+                return self._basic(scheme, value)
+            case Auth.ACCESS_OR_ADMIN_OPTIONAL:
+                if bearer is not None:
+                    return self._session(bearer)
+                return self._basic(scheme, value) if scheme == "basic" else None
+
+    async def _session_or_service(self, token: str, nsid: str) -> Credentials:
+        try:
+            return self._session(token)
+        except XrpcError:
+            # Session tokens say no method; whoever says one meant a service token and gets its errors.
+            if "lxm" not in claims_unverified(token):
+                raise
+        return await self._services.verify(token, nsid)
+
+    def _session(self, token: str, scopes: frozenset[str] = ACCESS_SCOPES) -> Credentials:
+        found = self._tokens.verify_access(token, scopes)
+        return Credentials(Kind.ACCESS, found.did, found.scope, "", token)
+
+    def _refresh(self, token: str, *, allow_expired: bool) -> Credentials:
+        found = self._tokens.verify_refresh(token, allow_expired=allow_expired)
+        return Credentials(Kind.REFRESH, found.did, found.scope, found.token_id or "", token)
+
+    def _basic(self, scheme: str, value: str) -> Credentials:
+        if scheme != "basic":
+            raise auth_missing()
+        try:
+            user, _, password = base64.b64decode(value, validate=True).partition(b":")
+        except binascii.Error:
+            raise auth_required() from None
+        if not (hmac.compare_digest(user, b"admin") and hmac.compare_digest(password, self._admin)):
+            raise auth_required()
+        return _ADMIN
+
+
+def _shown(bearer: str | None) -> str:
+    if bearer is None:
+        raise auth_missing()
+    return bearer
