@@ -21,6 +21,16 @@ POINTS: frozenset[str] = frozenset(
         "log.before_commit",
         "log.after_commit",
         "derive.mid_expansion",
+        "pds.after_append_before_ack",
+        "pds.before_flush",
+        "pds.mid_flush",
+        "account.pending",
+        "account.after_plc",
+        "account.after_append",
+        "account.mid_delete",
+        "blob.before_rename",
+        "blob.after_rename",
+        "blob.mid_collect",
     }
 )
 
