@@ -10,7 +10,8 @@ Does not own the JSON form (schemas/data.py) nor CARs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from types import NoneType
 from typing import Any, TypeAlias
@@ -19,13 +20,15 @@ from cbrrr import decode_dag_cbor, encode_dag_cbor
 
 from schemas.cid import BLESSED_LENGTH, BLESSED_PREFIXES, Cid, CidRefused
 from schemas.errors import InvariantError, Refused
-from schemas.limits import CBOR_CONTAINER_MAX, CBOR_DEPTH_MAX, CBOR_KEY_MAX, RECORD_CBOR_MAX
+from schemas.limits import CBOR_CONTAINER_MAX, CBOR_DEPTH_MAX, CBOR_KEY_MAX, INT_MAX, INT_MIN, RECORD_CBOR_MAX
 
 Value: TypeAlias = "bool | int | str | bytes | Cid | list[Value] | dict[str, Value] | None"
 
 _SCALARS = frozenset((str, int, bool, bytes, NoneType))
 _BYTES, _TEXT, _ARRAY, _MAP, _TAG = 2, 3, 4, 5, 6
 _FLOAT_HEAD = b"\xfb"
+_LINK_KEY, _BYTES_KEY = b"\x65$link", b"\x66$bytes"
+_WIDE_INTEGER = re.compile(rb"[\x1b\x3b][\x80-\xff]").search
 _NOT_CONTAINER_HEADS = bytes({*range(256)} - {*range(_ARRAY << 5, _TAG << 5)})
 # Below this many bytes that could open a container, decoding first and looking at depth after costs little memory.
 _FEW_CONTAINERS = 4_096
@@ -40,6 +43,8 @@ class CborReason(StrEnum):
     CONTAINER = "cbor_container"
     KEY = "cbor_key"
     FLOAT = "cbor_float"
+    INTEGER = "cbor_integer"
+    RESERVED = "cbor_reserved"
     CID = "cbor_cid"
 
 
@@ -57,7 +62,9 @@ def decode(data: bytes, limit: int = RECORD_CBOR_MAX) -> Value:
         value: Any = decode_dag_cbor(data, cid_ctor=Cid)
     except ValueError as error:
         raise CborRefused(CborReason.FORM, f"expected strict DAG-CBOR, found {data[:16].hex()}...: {error}") from error
-    _check(value, check_keys=len(data) > CBOR_KEY_MAX)
+    _check(value, check_keys=len(data) > CBOR_KEY_MAX or _LINK_KEY in data or _BYTES_KEY in data)
+    if _WIDE_INTEGER(data) is not None:
+        _check_integers(value)
     return value  # type: ignore[no-any-return]
 
 
@@ -73,7 +80,7 @@ def encode(value: Any) -> bytes:
             data = encode_dag_cbor(_plain(value), cid_type=Cid)
         except (TypeError, ValueError) as error:
             raise InvariantError(f"expected a value of the data model (see schemas/cbor.py Value): {error}") from error
-    if _FLOAT_HEAD in data and _has_float(value):
+    if _FLOAT_HEAD in data and any(isinstance(node, float) for node in walk(value)):
         raise InvariantError("expected no floating-point numbers: the data model has none")
     return data
 
@@ -149,8 +156,16 @@ def _check(value: Value, *, check_keys: bool) -> None:
 
 def _check_keys(node: dict[str, Any]) -> None:
     for key in node:
+        if key in ("$link", "$bytes"):
+            raise CborRefused(CborReason.RESERVED, f"expected no map with the key {key}: it is JSON's way to say it")
         if len(key) * 4 > CBOR_KEY_MAX and len(key.encode()) > CBOR_KEY_MAX:
             raise CborRefused(CborReason.KEY, f"expected keys of at most {CBOR_KEY_MAX} bytes, found {key[:40]!r}...")
+
+
+def _check_integers(value: Any) -> None:
+    for node in walk(value):
+        if type(node) is int and not INT_MIN <= node <= INT_MAX:
+            raise CborRefused(CborReason.INTEGER, f"expected an integer of 64 bits with sign, found {node}")
 
 
 def _check_cid(cid: Cid) -> None:
@@ -179,14 +194,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _has_float(value: Any) -> bool:
+def walk(value: Any) -> Iterator[Any]:
+    """The value and everything within it, without recursion."""
     nodes: list[Any] = [value]
     while nodes:
         node = nodes.pop()
+        yield node
         if isinstance(node, Mapping):
             nodes += node.values()
         elif isinstance(node, (list, tuple)):
             nodes += node
-        elif isinstance(node, float):
-            return True
-    return False
