@@ -22,4 +22,5 @@ class ServerConfig:
     version: str
     blob_limit: int  # bytes one uploadBlob may bring
     json_limit: int  # bytes one JSON body may have
+    trust_forwarded: bool = False  # take the client's address from X-Forwarded-For (behind a proxy of ours only)
     image_url: str = ""  # base of image addresses in views; empty: public_url

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from api.config import ServerConfig
     from api.fresh import ReadYourWrites
     from api.firehose import FirehoseHub
+    from api.metrics import HttpMetrics
     from ingest.identity.resolver import Resolver
     from ingest.log import Log
     from ingest.pds.pds import Pds
@@ -84,7 +85,7 @@ class Services:
     Tests set what the endpoint under test reads: `Services(pds=..., catalogue=...)`.
     """
 
-    __slots__ = ("appview", "catalogue", "config", "firehose", "fresh", "log", "pds", "resolver")
+    __slots__ = ("appview", "catalogue", "config", "firehose", "fresh", "log", "metrics", "pds", "resolver")
 
     appview: AppViewReader
     catalogue: Catalogue
@@ -92,6 +93,7 @@ class Services:
     firehose: FirehoseHub
     fresh: ReadYourWrites
     log: Log
+    metrics: HttpMetrics
     pds: Pds
     resolver: Resolver
 

@@ -1,0 +1,260 @@
+"""From an HTTP request to an endpoint and back: the one place that knows both.
+
+Order, as in the reference: method, parameters, authentication, input, rate limits, endpoint. HOT: `Dispatcher.xrpc`
+runs for every call. Does not own what endpoints do, what a token says (`api/auth.py`), what lexicons say
+(`schemas.lexicon`), nor routes beside /xrpc/ (`api/server.py`).
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
+from multidict import CIMultiDict
+from prometheus_client import Counter, Histogram
+
+from ingest.pds.rate_limit import BY_METHOD, GLOBAL, RateLimiter, Rule
+from schemas.errors import Refused, XrpcError
+from schemas.lexicon import Catalogue, Method
+from schemas.syntax import Nsid
+
+from api.auth import Authenticator
+from api.body import read_input
+from api.errors import NAME_BY_STATUS, invalid_request, not_implemented
+from api.metrics import HttpMetrics
+from api.proxy import check_proxy
+from api.xrpc import Answer, Auth, Ctx, Endpoint, Kind, Raw, Services
+
+_JSON = "application/json; charset=utf-8"
+_JSON_HEADERS: CIMultiDict[str] = CIMultiDict({"Content-Type": _JSON, "Access-Control-Allow-Origin": "*"})
+_VERB = {"query": "GET", "procedure": "POST", "subscription": "GET"}
+_PREFIX = "/xrpc/"
+
+_log = structlog.get_logger()
+
+
+class _Route:
+    """All that is known of a method before a request comes."""
+
+    __slots__ = ("counters", "endpoint", "lexicon", "reads_views", "rules", "seconds", "verb")
+
+    def __init__(self, lexicon: Method, endpoint: Endpoint | None, *, reads_views: bool, metrics: HttpMetrics) -> None:
+        self.lexicon = lexicon
+        self.endpoint = endpoint
+        self.verb = _VERB[lexicon.kind]
+        self.reads_views = reads_views
+        self.rules = _rules(lexicon.nsid)
+        self.counters: dict[int, Counter] = {}
+        self.seconds: Histogram = metrics.seconds.labels(lexicon.nsid)
+
+
+def _rules(nsid: str) -> tuple[Rule, ...]:
+    own = BY_METHOD.get(nsid, ())
+    # The repo export has an allowance of its own instead of the general one (PROTOCOL 2.7).
+    return own if nsid == "com.atproto.sync.getRepo" else (GLOBAL, *own)
+
+
+class Dispatcher:
+    """`pds` and `views` are the endpoints of each role: those of `views` read what processors computed."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        services: Services,
+        authenticator: Authenticator,
+        metrics: HttpMetrics,
+        *,
+        pds: Iterable[Endpoint] = (),
+        views: Iterable[Endpoint] = (),
+        limiter: RateLimiter | None = None,
+    ) -> None:
+        self._services = services
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._limiter = limiter
+        self._config = services.config
+        endpoints = {endpoint.nsid: (endpoint, False) for endpoint in pds}
+        for endpoint in views:
+            endpoints[endpoint.nsid] = (endpoint, True)
+        self._routes: dict[str, _Route] = {}
+        for nsid, lexicon in catalogue.methods.items():
+            endpoint_of, reads_views = endpoints.pop(nsid, (None, False))
+            self._routes[nsid] = _Route(lexicon, endpoint_of, reads_views=reads_views, metrics=metrics)
+        if endpoints:
+            raise ValueError(f"endpoints that no lexicon declares: {sorted(endpoints)}")
+
+    async def xrpc(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request below /xrpc/. Never raises but for a client that is gone."""
+        started = time.perf_counter()
+        nsid = request.path[len(_PREFIX) :]
+        route = self._routes.get(nsid)
+        ctx: Ctx | None = None
+        limit: dict[str, str] | None = None
+        status = 500
+        self._metrics.in_flight.inc()
+        try:
+            if route is None or route.endpoint is None or (request.method != route.verb and request.method != "HEAD"):
+                raise _no_endpoint(nsid, route, request.method)
+            endpoint = route.endpoint
+            services = self._services
+            ctx = Ctx(nsid, services, request=request)
+            ctx.params = route.lexicon.params(request.query)
+            headers = request.headers
+            mode = endpoint.auth
+            if mode is not Auth.NONE:
+                ctx.auth = auth = await self._authenticator.verify(mode, nsid, headers.get("Authorization"))
+                if auth is not None:
+                    ctx.viewer = auth.did
+            if route.verb == "POST":
+                ctx.input, ctx.body = await read_input(request, route.lexicon, self._config)
+            if self._limiter is not None:
+                limit = self._take(route, endpoint, ctx, request)
+            if route.reads_views:
+                if "atproto-proxy" in headers:
+                    check_proxy(headers["atproto-proxy"], self._config)
+                viewer = ctx.viewer
+                if viewer is not None and ctx.auth is not None and ctx.auth.kind is Kind.ACCESS:
+                    await services.fresh.wait(viewer)
+                    rev = await services.appview.repo_rev(viewer)
+                    if rev is not None:
+                        ctx.set_header("Atproto-Repo-Rev", rev)
+            response = await self._respond(await endpoint.handle(ctx), ctx, request, limit)
+            status = response.status
+        except XrpcError as error:
+            status = error.status
+            response = _error(error, ctx, limit)
+        except Refused as refused:
+            status = 400
+            response = _error(invalid_request(refused.detail), ctx, limit)
+        except (ConnectionError, BadHttpMessage):
+            status = 499
+            raise
+        except Exception as error:  # noqa: BLE001 - the edge: logged whole, answered without a word of it
+            response = _error(_unexpected(error, nsid if route is not None else "unknown"), ctx, limit)
+        finally:
+            self._metrics.in_flight.dec()
+            if route is not None:
+                counter = route.counters.get(status)
+                if counter is None:
+                    counter = route.counters[status] = self._metrics.requests.labels(nsid, str(status))
+                counter.inc()
+                if route.lexicon.kind != "subscription":
+                    route.seconds.observe(time.perf_counter() - started)
+        return response
+
+    def _take(self, route: _Route, endpoint: Endpoint, ctx: Ctx, request: web.BaseRequest) -> dict[str, str]:
+        assert self._limiter is not None
+        points = 1 if endpoint.points is None else endpoint.points(ctx)
+        remote = client_address(request, trust_forwarded=self._config.trust_forwarded)
+        taken = []
+        for rule in route.rules:
+            if rule.key == "ip":
+                key = remote
+            elif rule.key == "did":
+                key = str(ctx.viewer)
+            else:
+                key = f"{remote} {_identifier(ctx)}"
+            taken.append((rule, key, 1 if rule is GLOBAL else points))
+        state = self._limiter.take_all(taken)
+        assert state is not None, "every method has at least one rate limit"
+        if state.exceeded:
+            self._metrics.limited.labels(state.rule.name).inc()
+            ctx.headers_out = state.headers()
+            raise XrpcError("RateLimitExceeded", "Rate Limit Exceeded", 429)
+        return state.headers()
+
+    async def _respond(
+        self, answer: Answer, ctx: Ctx, request: web.BaseRequest, limit: dict[str, str] | None
+    ) -> web.StreamResponse:
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        if isinstance(answer, Raw):
+            return await _raw(answer, ctx, request, limit)
+        headers = _JSON_HEADERS.copy()
+        if limit is not None:
+            headers.update(limit)
+        if ctx.headers_out is not None:
+            headers.update(ctx.headers_out)
+        if answer is None:
+            del headers["Content-Type"]
+            return web.Response(headers=headers)
+        return web.Response(body=answer if isinstance(answer, bytes) else orjson.dumps(answer), headers=headers)
+
+
+async def _raw(answer: Raw, ctx: Ctx, request: web.BaseRequest, limit: dict[str, str] | None) -> web.StreamResponse:
+    headers: dict[str, Any] = {"Access-Control-Allow-Origin": "*", "Content-Type": answer.content_type}
+    headers.update(limit or {})
+    headers.update(ctx.headers_out or {})
+    headers.update(answer.headers)
+    body = answer.body
+    if isinstance(body, bytes):
+        return web.Response(body=body, status=answer.status, headers=headers)
+    try:
+        # The first piece before the status: what fails at once is still answered as an error.
+        first = await anext(body, b"")
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(request)
+        if request.method != "HEAD":
+            await response.write(first)
+            async for piece in body:
+                await response.write(piece)
+        await response.write_eof()
+    finally:
+        close = getattr(body, "aclose", None)
+        if close is not None:
+            await close()
+    return response
+
+
+def _no_endpoint(nsid: str, route: _Route | None, method: str) -> XrpcError:
+    if route is None:
+        return not_implemented() if Nsid.is_valid(nsid) else invalid_request("invalid xrpc path")
+    if method not in (route.verb, "HEAD"):
+        return invalid_request(f"Incorrect HTTP method ({method}) expected {route.verb}")
+    return not_implemented()
+
+
+def _unexpected(error: Exception, nsid: str) -> XrpcError:
+    """Our own fault: the client gets an id, the log gets the rest."""
+    error_id = uuid.uuid4().hex
+    _log.error("request failed", nsid=nsid, error_id=error_id, exc_info=error)
+    return XrpcError("InternalServerError", f"Internal Server Error (id {error_id})", 500)
+
+
+def _error(error: XrpcError, ctx: Ctx | None, limit: dict[str, str] | None) -> web.Response:
+    headers: dict[str, str] = {"Content-Type": _JSON, "Access-Control-Allow-Origin": "*"}
+    headers.update(limit or {})
+    if ctx is not None:
+        headers.update(ctx.headers_out or {})
+    if error.status == 401:
+        admin = ctx is not None and ctx.services is not None and _is_admin_method(ctx.nsid)
+        headers["WWW-Authenticate"] = 'Basic realm="admin"' if admin else "Bearer"
+    name = error.name or NAME_BY_STATUS.get(error.status, "InvalidRequest")
+    return web.Response(
+        body=orjson.dumps({"error": name, "message": error.message}), status=error.status, headers=headers
+    )
+
+
+def _is_admin_method(nsid: str) -> bool:
+    return nsid.startswith("com.atproto.admin.")
+
+
+def _identifier(ctx: Ctx) -> str:
+    """Whom a login is for, bounded: what one address may try at one account."""
+    found = ctx.input.get("identifier") if isinstance(ctx.input, dict) else None
+    return found[:256].lower() if isinstance(found, str) else ""
+
+
+def client_address(request: web.BaseRequest, *, trust_forwarded: bool) -> str:
+    """The address limits count by: the peer's, or behind a proxy of ours the last one it added."""
+    if trust_forwarded:
+        forwarded = request.headers.get("X-Forwarded-For")
+        if forwarded:
+            return forwarded.rpartition(",")[2].strip()[:64]
+    return request.remote or ""

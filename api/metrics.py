@@ -1,0 +1,48 @@
+"""What the HTTP layer counts. Labels are bounded: `nsid` only from the catalogue, `status` as three digits.
+
+Does not own the listener that serves them (`api/ops.py`).
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class HttpMetrics:
+    """Made once a registry; endpoints keep their children (looking a label up costs more than counting)."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.requests = Counter(
+            "headrace_xrpc_requests_total", "XRPC requests answered.", ["nsid", "status"], registry=registry
+        )
+        self.seconds = Histogram(
+            "headrace_xrpc_request_duration_seconds",
+            "From the request's head to its last byte handed over.",
+            ["nsid"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.in_flight = Gauge("headrace_xrpc_requests_in_flight", "XRPC requests being answered.", registry=registry)
+        self.limited = Counter(
+            "headrace_xrpc_rate_limited_total", "Requests refused by a rate limit.", ["rule"], registry=registry
+        )
+        self.waits = Counter(
+            "headrace_read_your_writes_waits_total",
+            "Reads that waited for the viewer's own last write.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.subscribers = Gauge(
+            "headrace_firehose_subscribers_connections", "Open subscribeRepos connections.", registry=registry
+        )
+        self.frames = Counter(
+            "headrace_firehose_frames_total", "Frames sent to subscribers of subscribeRepos.", registry=registry
+        )
+        self.subscribers_cut = Counter(
+            "headrace_firehose_subscribers_cut_total", "Subscribers ended by us.", ["reason"], registry=registry
+        )
+        self.ingested = Counter(
+            "headrace_ingest_entries_total", "Entries offered by `headrace ingest`.", ["outcome"], registry=registry
+        )

@@ -1,0 +1,75 @@
+"""The operators' listener: metrics, status, probes and the ingest hook. Private: it is bound apart from the public one.
+
+Does not own what it shows (each part registers its metrics, `Status` says the rest) nor how input is verified.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+from schemas.errors import Refused
+
+Status = Callable[[], dict[str, Any]]
+# Takes the upload's pieces, gives the summary that `headrace ingest` prints.
+Ingest = Callable[[AsyncIterator[bytes]], Awaitable[dict[str, Any]]]
+
+_UPLOAD_PIECE = 256 * 1024
+
+
+def build_ops_app(
+    *,
+    registry: CollectorRegistry,
+    status: Status,
+    ready: Callable[[], bool],
+    token: str,
+    ingest_frames: Ingest,
+    ingest_car: Ingest,
+) -> web.Application:
+    """`ready` is true while the process serves; `token` opens the ingest hook (Bearer)."""
+    expected = f"Bearer {token}".encode()
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def show_status(_: web.Request) -> web.Response:
+        return _json(status())
+
+    async def live(_: web.Request) -> web.Response:
+        return _json({"live": True})
+
+    async def show_ready(_: web.Request) -> web.Response:
+        return _json({"ready": ready()}, 200 if ready() else 503)
+
+    def hook(ingest: Ingest) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def take(request: web.Request) -> web.Response:
+            if not hmac.compare_digest(request.headers.get("Authorization", "").encode(), expected):
+                return _json({"error": "AuthenticationRequired", "message": "send the token in DIR/ops_token"}, 401)
+            try:
+                return _json(await ingest(request.content.iter_chunked(_UPLOAD_PIECE)))
+            except Refused as refused:
+                return _json({"error": refused.reason.value, "message": refused.detail}, 400)
+
+        return take
+
+    app = web.Application()
+    app.add_routes(
+        (
+            web.get("/metrics", metrics),
+            web.get("/status", show_status),
+            web.get("/live", live),
+            web.get("/ready", show_ready),
+            web.post("/ingest/frames", hook(ingest_frames)),
+            web.post("/ingest/car", hook(ingest_car)),
+        ),
+    )
+    return app
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")

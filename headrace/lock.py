@@ -1,0 +1,38 @@
+"""One process a data directory: an advisory lock that the kernel drops when the process ends, however it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+NAME = "lock"
+
+
+class LockedError(Exception):
+    """Another process serves the directory. Stop it (`pid`), or choose another directory with --data."""
+
+    def __init__(self, directory: Path, pid: str) -> None:
+        super().__init__(
+            f"{directory} is in use by process {pid or 'unknown'}. Stop it, or choose another directory with --data"
+        )
+        self.pid = pid
+
+
+class DirectoryLock:
+    """Held from `__init__` to `release`."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            raise LockedError(directory, pid) from None
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+
+    def release(self) -> None:
+        os.close(self._descriptor)
