@@ -1,0 +1,245 @@
+"""One node of a Merkle Search Tree: its shape in memory and its canonical bytes, both ways.
+
+Source: https://atproto.com/specs/repository#mst-structure. Keys are bytes, CIDs are their binary form.
+Does not own the tree's operations (`ingest.repo.mst`) nor the order of keys between nodes that are not neighbours.
+
+Rule 1: a node with a `cid` is clean and is never changed; `own` gives a copy that may be. (A child's CID in `kids` may
+be replaced by the child itself: that changes nothing that can be seen.)
+Rule 2: `chunks[i]` is entry i encoded, or None. Whoever changes key i-1, key i, value i or child i+1 sets it to None.
+Rule 3: what has a dirty child is dirty.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+from ingest.repo.reasons import RepoReason
+from schemas import cbor, limits
+from schemas.cid import CBOR_PREFIX, Cid
+from schemas.errors import Refused
+
+EMPTY = b"\xa2ae\x80al\xf6"
+LINK = b"\xd8\x2aX\x25\x00"
+NODE_CID = CBOR_PREFIX
+KEY_MAX = 1_024  # bytes; specs/repository, the reference's isValidMstKey
+
+
+class Node:
+    """`kids[i]` lies left of `keys[i]`, so there is one kid more than keys; a kid is a Node, a CID or nothing."""
+
+    __slots__ = ("chunks", "cid", "height", "keys", "kids", "vals")
+
+    def __init__(  # noqa: PLR0917 - made millions of times; keywords cost
+        self,
+        height: int,
+        keys: list[bytes],
+        vals: list[bytes],
+        kids: list[Node | bytes | None],
+        chunks: list[bytes | None],
+        cid: bytes | None = None,
+    ) -> None:
+        self.height = height
+        self.keys = keys
+        self.vals = vals
+        self.kids = kids
+        self.chunks = chunks
+        self.cid = cid
+
+    def own(self) -> Node:
+        """Itself when dirty, else a dirty copy."""
+        if self.cid is None:
+            return self
+        return Node(self.height, self.keys[:], self.vals[:], self.kids[:], self.chunks[:])
+
+
+def height_of(key: bytes) -> int:
+    """The layer of a key: leading zero bits of its SHA-256, two a layer."""
+    digest = sha256(key).digest()
+    height = _BYTE_HEIGHT[digest[0]]
+    if height < 4:
+        return height
+    return (256 - int.from_bytes(digest, "big").bit_length()) // 2
+
+
+def common_prefix(left: bytes, right: bytes) -> int:
+    """How many leading bytes two keys share."""
+    size = min(len(left), len(right))
+    left, right = left[:size], right[:size]
+    if left == right:
+        return size
+    return size - ((int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).bit_length() + 7) // 8
+
+
+def encode(node: Node) -> bytes:
+    """The canonical bytes of a node whose kids all have CIDs. HOT: clean entries are joined as they are."""
+    chunks = node.chunks
+    kids = node.kids
+    if None in chunks:
+        keys = node.keys
+        vals = node.vals
+        i = -1
+        try:
+            while True:
+                i = chunks.index(None, i + 1)
+                chunks[i] = _encode_entry(keys[i - 1] if i else b"", keys[i], vals[i], cid_of(kids[i + 1]))
+        except ValueError:
+            pass
+    left = cid_of(kids[0])
+    tail = b"al\xf6" if left is None else b"al" + LINK + left
+    count = len(chunks)
+    head = b"\xa2ae" + (_ARRAY[count] if count < 24 else _head(0x80, count))
+    return head + b"".join(chunks) + tail  # type: ignore[arg-type]  # no None is left
+
+
+def cid_of(kid: Node | bytes | None) -> bytes | None:
+    """The CID of a kid that is nothing, a CID or a clean node."""
+    return kid.cid if isinstance(kid, Node) else kid
+
+
+def decode(data: bytes, cid: bytes, height: int | None) -> Node:
+    """Parse strictly. `height` is what the parent asks for; None at the root. Raises Refused.
+
+    HOT: one pattern takes canonical nodes of blessed CIDs apart; everything else goes to `decode_by_the_book`, which
+    says what is wrong with it.
+    """
+    if data[-3:] == b"al\xf6":
+        end, left = len(data) - 3, None
+    else:
+        end, left = len(data) - 43, data[-36:]
+        if data[end : end + 11] != _LEFT:
+            return decode_by_the_book(data, cid, height)
+    entries = _ENTRIES(data, 4 if end < 4 or data[3] < 0x98 else 5, end)
+    count = len(entries)
+    if not 0 < count <= limits.MST_NODE_ENTRIES_MAX:
+        return decode_by_the_book(data, cid, height)
+    keys: list[bytes] = []
+    vals: list[bytes] = []
+    kids: list[Node | bytes | None] = [left]
+    chunks: list[bytes | None] = []
+    size = 0
+    previous = b""
+    lengths = _LENGTHS
+    for chunk, length, suffix, shared, kid, value in entries:
+        at = shared[-1]
+        if lengths[len(suffix)] != length or at > len(previous) or previous[at : at + 1] >= suffix[:1]:
+            return decode_by_the_book(data, cid, height)
+        previous = previous[:at] + suffix
+        layer = _BYTE_HEIGHT[sha256(previous).digest()[0]]
+        if layer != height:
+            if layer == 4:
+                layer = height_of(previous)
+            if height is None:
+                height = layer
+            elif layer != height:
+                return decode_by_the_book(data, cid, height)
+        keys.append(previous)
+        vals.append(value)
+        kids.append(kid or None)
+        chunks.append(chunk)
+        size += len(chunk)
+    head = _ARRAY[count] if count < 24 else _head(0x80, count)
+    if data[: 3 + len(head)] != b"\xa2ae" + head or size != end - 3 - len(head) or not _KEYS(b"\n".join(keys)):
+        return decode_by_the_book(data, cid, height)
+    if not height and any(kids):
+        return decode_by_the_book(data, cid, height)
+    return Node(height or 0, keys, vals, kids, chunks, cid)
+
+
+def decode_by_the_book(data: bytes, cid: bytes, height: int | None) -> Node:
+    """The definition of what `decode` accepts, field by field. Raises Refused with what is wrong."""
+    try:
+        value = cbor.decode(data)
+    except Refused as error:
+        raise Refused(RepoReason.NODE_ENCODING, f"not DAG-CBOR: {error.detail}") from error
+    if not isinstance(value, dict) or value.keys() != {"e", "l"} or not isinstance(value["e"], list):
+        raise Refused(RepoReason.NODE_ENCODING, "expected a map of the list e and the link l")
+    if len(value["e"]) > limits.MST_NODE_ENTRIES_MAX:
+        raise Refused(RepoReason.NODE_ENTRIES, f"{len(value['e'])} entries, at most {limits.MST_NODE_ENTRIES_MAX}")
+    keys: list[bytes] = []
+    vals: list[bytes] = []
+    kids: list[Node | bytes | None] = [_node_link(value["l"])]
+    previous = b""
+    for entry in value["e"]:
+        if not isinstance(entry, dict) or entry.keys() != {"k", "p", "t", "v"}:
+            raise Refused(RepoReason.NODE_ENCODING, "expected entries of k, p, t and v")
+        suffix, shared, leaf = entry["k"], entry["p"], entry["v"]
+        if not isinstance(suffix, bytes) or type(shared) is not int or not isinstance(leaf, Cid):
+            raise Refused(RepoReason.NODE_ENCODING, "expected k to be bytes, p an integer, v a link")
+        if not 0 <= shared <= len(previous):
+            raise Refused(RepoReason.NODE_PREFIX, f"p is {shared}, the key before has {len(previous)} bytes")
+        key = previous[:shared] + suffix
+        if key <= previous:
+            raise Refused(RepoReason.NODE_ORDER, f"{key!r} does not come after {previous!r}")
+        if shared != common_prefix(previous, key):
+            raise Refused(RepoReason.NODE_PREFIX, f"p is {shared}, {key!r} shares more with {previous!r}")
+        check_key(key)
+        layer = height_of(key)
+        if height is None:
+            height = layer
+        if layer != height:
+            raise Refused(RepoReason.NODE_HEIGHT, f"{key!r} belongs to layer {layer}, found in layer {height}")
+        keys.append(key)
+        vals.append(bytes(leaf))
+        kids.append(_node_link(entry["t"]))
+        previous = key
+    if not keys and kids[0] is None and height is not None:
+        raise Refused(RepoReason.NODE_EMPTY, "an empty node stands only for an empty tree")
+    if not keys and kids[0] is not None and height is None:
+        raise Refused(RepoReason.NODE_EMPTY, "the root has a child and no keys: it should have been cut off")
+    if not height and any(kids):
+        raise Refused(RepoReason.NODE_HEIGHT, "a node of layer 0 has children")
+    return Node(height or 0, keys, vals, kids, [None] * len(keys), cid)
+
+
+def check_key(key: bytes) -> None:
+    """Raise Refused unless a key may stand in a tree: two parts, the record key's characters, 1,024 bytes at most."""
+    if len(key) > KEY_MAX or b"\n" in key or not _KEYS(key):
+        raise Refused(RepoReason.NODE_KEY, f"expected collection/rkey, found {key[:100]!r}")
+
+
+def _node_link(value: object) -> bytes | None:
+    if value is None:
+        return None
+    if not isinstance(value, Cid) or not value.raw.startswith(NODE_CID) or len(value.raw) != 36:
+        raise Refused(RepoReason.NODE_ENCODING, "a child is linked by a CIDv1 of DAG-CBOR and SHA-256, or is null")
+    return value.raw
+
+
+def _encode_entry(previous: bytes, key: bytes, value: bytes, kid: bytes | None) -> bytes:
+    shared = common_prefix(previous, key)
+    suffix = key[shared:]
+    size = len(suffix)
+    return b"".join(
+        (
+            b"\xa4ak",
+            _LENGTHS[size] if size < 256 else _head(0x40, size),
+            suffix,
+            b"ap",
+            _head(0, shared),
+            b"at\xf6av" if kid is None else b"at" + LINK + kid + b"av",
+            LINK + value if len(value) == 36 else b"\xd8\x2a" + _head(0x40, len(value) + 1) + b"\x00" + value,
+        )
+    )
+
+
+def _head(major: int, value: int) -> bytes:
+    """A minimal CBOR head; lengths here stay far below 2^16."""
+    if value < 24:
+        return bytes((major | value,))
+    if value < 256:
+        return bytes((major | 24, value))
+    return bytes((major | 25,)) + value.to_bytes(2, "big")
+
+
+_BYTE_HEIGHT = [4 if byte == 0 else (8 - byte.bit_length()) // 2 for byte in range(256)]  # 4 = look further
+_ARRAY = [_head(0x80, n) for n in range(24)]
+_LENGTHS = [_head(0x40, n) for n in range(256)] + [b""] * 4096
+_LEFT = b"al" + LINK + NODE_CID
+# A key's characters exclude every byte that an integer below 256 starts with, so the pattern has one way to match.
+_ENTRIES = re.compile(
+    rb"(\xa4ak([\x40-\x57]|X[\x18-\xff])([0-9A-Za-z._:~/-]*)ap([\x00-\x17]|\x18[\x18-\xff])"
+    rb"at(?:\xf6|\xd8\x2aX%\x00(\x01q\x12\x20.{32}))av\xd8\x2aX%\x00(\x01[qU]\x12\x20.{32}))",
+    re.DOTALL,
+).findall
+_KEYS = re.compile(rb"(?:[0-9A-Za-z._:~-]+/[0-9A-Za-z._:~-]+(?:\n(?!\Z)|\Z))+").fullmatch
