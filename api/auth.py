@@ -10,12 +10,11 @@ import base64
 import binascii
 import hmac
 
-from ingest.pds.tokens import ACCESS_SCOPES, TAKENDOWN_SCOPES, Tokens
-from schemas.errors import XrpcError
-
 from api.errors import auth_missing, auth_required
 from api.service_auth import ServiceTokens, claims_unverified
 from api.xrpc import Auth, Credentials, Kind
+from ingest.pds.tokens import ACCESS_SCOPES, TAKENDOWN_SCOPES, Tokens
+from schemas.errors import XrpcError
 
 _ADMIN = Credentials(Kind.ADMIN)
 

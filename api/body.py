@@ -9,16 +9,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-import orjson
 from aiohttp import web
-
-from schemas import data
-from schemas.errors import XrpcError
-from schemas.lexicon import Method
 
 from api.config import ServerConfig
 from api.errors import invalid_request, too_large
 from api.xrpc import Body
+from schemas import data
+from schemas.errors import XrpcError
+from schemas.lexicon import Method
 
 # A client that stops in the middle of a body is not waited for longer than this, a piece.
 _PIECE_SECONDS = 60.0
@@ -45,11 +43,7 @@ async def read_input(request: web.BaseRequest, lexicon: Method, config: ServerCo
     if expected != "application/json":
         return None, Body(content_type, length, _pieces(request))
     raw = await _read_bounded(request, length, config.json_limit)
-    try:
-        value = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise invalid_request(f"Malformed JSON: {error}") from None
-    value = data.from_json(value)
+    value = data.loads(raw, config.json_limit)
     lexicon.check_input(value)
     return value, None
 

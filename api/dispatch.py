@@ -19,21 +19,20 @@ from aiohttp.http_exceptions import BadHttpMessage
 from multidict import CIMultiDict
 from prometheus_client import Counter, Histogram
 
-from ingest.pds.rate_limit import BY_METHOD, GLOBAL, RateLimiter, Rule
-from schemas.errors import Refused, XrpcError
-from schemas.lexicon import Catalogue, Method
-from schemas.syntax import Nsid
-
 from api.auth import Authenticator
 from api.body import read_input
 from api.errors import NAME_BY_STATUS, invalid_request, not_implemented
 from api.metrics import HttpMetrics
 from api.proxy import check_proxy
 from api.xrpc import Answer, Auth, Ctx, Endpoint, Kind, Raw, Services
+from ingest.pds.rate_limit import BY_METHOD, GLOBAL, RateLimiter, Rule
+from schemas.errors import Refused, XrpcError
+from schemas.lexicon import Catalogue, Method
+from schemas.syntax import Nsid
 
 _JSON = "application/json; charset=utf-8"
 _JSON_HEADERS: CIMultiDict[str] = CIMultiDict({"Content-Type": _JSON, "Access-Control-Allow-Origin": "*"})
-_VERB = {"query": "GET", "procedure": "POST", "subscription": "GET"}
+_VERBS = {"query": ("GET", "HEAD"), "procedure": ("POST",), "subscription": ("GET",)}
 _PREFIX = "/xrpc/"
 
 _log = structlog.get_logger()
@@ -42,12 +41,12 @@ _log = structlog.get_logger()
 class _Route:
     """All that is known of a method before a request comes."""
 
-    __slots__ = ("counters", "endpoint", "lexicon", "reads_views", "rules", "seconds", "verb")
+    __slots__ = ("counters", "endpoint", "lexicon", "reads_views", "rules", "seconds", "verbs")
 
     def __init__(self, lexicon: Method, endpoint: Endpoint | None, *, reads_views: bool, metrics: HttpMetrics) -> None:
         self.lexicon = lexicon
         self.endpoint = endpoint
-        self.verb = _VERB[lexicon.kind]
+        self.verbs = _VERBS[lexicon.kind]
         self.reads_views = reads_views
         self.rules = _rules(lexicon.nsid)
         self.counters: dict[int, Counter] = {}
@@ -99,9 +98,9 @@ class Dispatcher:
         status = 500
         self._metrics.in_flight.inc()
         try:
-            if route is None or route.endpoint is None or (request.method != route.verb and request.method != "HEAD"):
-                raise _no_endpoint(nsid, route, request.method)
-            endpoint = route.endpoint
+            endpoint = None if route is None else route.endpoint
+            if route is None or endpoint is None or request.method not in route.verbs:
+                raise _no_endpoint(nsid, route, request.method)  # noqa: TRY301 - answered below, like all refusals
             services = self._services
             ctx = Ctx(nsid, services, request=request)
             ctx.params = route.lexicon.params(request.query)
@@ -111,7 +110,7 @@ class Dispatcher:
                 ctx.auth = auth = await self._authenticator.verify(mode, nsid, headers.get("Authorization"))
                 if auth is not None:
                     ctx.viewer = auth.did
-            if route.verb == "POST":
+            if request.method == "POST":
                 ctx.input, ctx.body = await read_input(request, route.lexicon, self._config)
             if self._limiter is not None:
                 limit = self._take(route, endpoint, ctx, request)
@@ -215,8 +214,8 @@ async def _raw(answer: Raw, ctx: Ctx, request: web.BaseRequest, limit: dict[str,
 def _no_endpoint(nsid: str, route: _Route | None, method: str) -> XrpcError:
     if route is None:
         return not_implemented() if Nsid.is_valid(nsid) else invalid_request("invalid xrpc path")
-    if method not in (route.verb, "HEAD"):
-        return invalid_request(f"Incorrect HTTP method ({method}) expected {route.verb}")
+    if method not in route.verbs:
+        return invalid_request(f"Incorrect HTTP method ({method}) expected {route.verbs[0]}")
     return not_implemented()
 
 
@@ -233,16 +232,12 @@ def _error(error: XrpcError, ctx: Ctx | None, limit: dict[str, str] | None) -> w
     if ctx is not None:
         headers.update(ctx.headers_out or {})
     if error.status == 401:
-        admin = ctx is not None and ctx.services is not None and _is_admin_method(ctx.nsid)
+        admin = ctx is not None and ctx.nsid.startswith("com.atproto.admin.")
         headers["WWW-Authenticate"] = 'Basic realm="admin"' if admin else "Bearer"
     name = error.name or NAME_BY_STATUS.get(error.status, "InvalidRequest")
     return web.Response(
         body=orjson.dumps({"error": name, "message": error.message}), status=error.status, headers=headers
     )
-
-
-def _is_admin_method(nsid: str) -> bool:
-    return nsid.startswith("com.atproto.admin.")
 
 
 def _identifier(ctx: Ctx) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Protocol
 
-from ingest.log import Appended
-
 from api.metrics import HttpMetrics
+from ingest.log import Appended
 
 WAIT_SECONDS = 1.0
 # Only writes the views may not have passed matter: at 2,000 writes/s this remembers 8 s of distinct writers.

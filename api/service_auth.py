@@ -13,11 +13,10 @@ from typing import Any
 
 import orjson
 
+from api.xrpc import Credentials, Kind
 from ingest.repo.keys import PublicKey
 from schemas.errors import XrpcError
 from schemas.syntax import Did, SyntaxRefused
-
-from api.xrpc import Credentials, Kind
 
 # The algorithm each curve signs with: a token cannot choose another than its key's.
 _ALGORITHMS = {"k256": "ES256K", "p256": "ES256"}

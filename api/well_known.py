@@ -12,11 +12,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from schemas.errors import XrpcError
-from schemas.syntax import Handle
-
 from api.server import Handler
 from api.xrpc import Services
+from schemas.errors import XrpcError
+from schemas.syntax import Handle
 
 _TEXT = {"Content-Type": "text/plain; charset=utf-8", "Access-Control-Allow-Origin": "*"}
 _ROBOTS = "# Hello!\n\n# Crawling the public API is allowed\nUser-agent: *\nAllow: /\n"

@@ -25,8 +25,8 @@ from aiohttp import web
 if TYPE_CHECKING:
     from api.appview.reader import AppViewReader
     from api.config import ServerConfig
-    from api.fresh import ReadYourWrites
     from api.firehose import FirehoseHub
+    from api.fresh import ReadYourWrites
     from api.metrics import HttpMetrics
     from ingest.identity.resolver import Resolver
     from ingest.log import Log

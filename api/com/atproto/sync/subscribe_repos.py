@@ -13,10 +13,10 @@ import contextlib
 from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
-from schemas import cbor
 
 from api.firehose import FirehoseHub, TooSlowError
 from api.xrpc import Ctx, Endpoint
+from schemas import cbor
 
 _PING_SECONDS = 30.0
 _SEND_SECONDS = 60.0  # a subscriber whose socket takes nothing for this long is cut

@@ -1,0 +1,165 @@
+"""The command line. stdout is data, stderr is progress and logs.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage or setting; 3 input refused (nothing, or not all of it, entered the log);
+4 the data directory is in use. Does not own what commands do (`headrace/up.py`, `headrace/ingest.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import cyclopts
+import orjson
+from cyclopts import Parameter
+
+from headrace import client, logs
+from headrace.lock import LockedError
+from headrace.settings import Settings, SettingsError, load
+
+DONE, FAILED, USAGE, REFUSED, IN_USE = range(5)
+
+app = cyclopts.App(
+    name="headrace",
+    help="An AT Protocol backend built as one river: writes enter a log, everything read is a view of it.",
+    help_epilogue=(
+        "Every setting is also a variable HEADRACE_NAME, a key of the TOML file named by --config, "
+        "and a flag --set NAME=VALUE: docs/settings.md.\n\n"
+        "Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 input refused, 4 data directory in use."
+    ),
+    version=lambda: f"headrace {version('headrace')}",
+)
+ingest = cyclopts.App(name="ingest", help="Feed a file into a running network, or into a data directory at rest.")
+app.command(ingest)
+
+Data = Annotated[Path | None, Parameter(help="Data directory.")]
+Config = Annotated[Path | None, Parameter(help="TOML file of settings.")]
+Sets = Annotated[list[str] | None, Parameter(name="--set", help="Any setting, as NAME=VALUE.", negative=())]
+Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document.", negative=())]
+
+
+@app.command
+def up(
+    *,
+    data: Data = None,
+    host: Annotated[str | None, Parameter(help="Address to bind to.")] = None,
+    port: Annotated[int | None, Parameter(help="XRPC port of PDS and AppView; 0 lets the system choose.")] = None,
+    plc_port: Annotated[int | None, Parameter(help="Port of the did:plc directory.")] = None,
+    ops_port: Annotated[int | None, Parameter(help="Port of metrics, status and the ingest hook.")] = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Start a whole network in one process; one line `ready` on stdout when all of it serves."""
+    flags = {"data": data, "host": host, "port": port, "plc_port": plc_port, "ops_port": ops_port}
+    settings = _settings(flags, config, sets)
+    logs.configure(settings.log_level)
+    from headrace.up import run  # noqa: PLC0415 - `headrace --help` need not load the whole house
+
+    try:
+        return run(settings, as_json=as_json)
+    except LockedError as error:
+        return _fail(IN_USE, str(error))
+
+
+@app.command
+def status(*, data: Data = None, config: Config = None, sets: Sets = None, as_json: Json = False) -> int:
+    """Show the state of the network that serves the data directory."""
+    settings = _settings({"data": data}, config, sets)
+    try:
+        found = asyncio.run(client.status(settings.data))
+    except client.NotRunningError as error:
+        return _fail(FAILED, str(error))
+    _show(found, as_json=as_json)
+    return DONE
+
+
+@ingest.command
+def frames(
+    file: Annotated[Path, Parameter(help="Firehose frames, each [u32 little-endian length][bytes].")],
+    *,
+    did_docs: Annotated[Path, Parameter(help="JSON object: DID to DID document.")],
+    trust_handles: Annotated[bool, Parameter(help="Take the documents' handles as verified.", negative=())] = False,
+    data: Data = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Verify firehose frames and put them into the log, in the order of the file."""
+    settings = _settings({"data": data}, config, sets)
+    logs.configure(settings.log_level)
+    from headrace.ingest import feed  # noqa: PLC0415 - as in up
+
+    return _feed(feed(settings, "frames", file, did_docs, trust_handles=trust_handles), as_json=as_json)
+
+
+@ingest.command
+def car(
+    file: Annotated[Path, Parameter(help="A whole repo as CAR v1.")],
+    *,
+    did_docs: Annotated[Path | None, Parameter(help="JSON object: DID to DID document; else it is resolved.")] = None,
+    trust_handles: Annotated[bool, Parameter(help="Take the documents' handles as verified.", negative=())] = False,
+    data: Data = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Verify a repo and put what differs from the log's own copy of it into the log."""
+    settings = _settings({"data": data}, config, sets)
+    logs.configure(settings.log_level)
+    from headrace.ingest import feed  # noqa: PLC0415 - as in up
+
+    return _feed(feed(settings, "car", file, did_docs, trust_handles=trust_handles), as_json=as_json)
+
+
+def _feed(work: Any, *, as_json: bool) -> int:
+    try:
+        summary = asyncio.run(work)
+    except client.RefusedError as error:
+        return _fail(REFUSED, str(error))
+    except (LockedError, client.NotRunningError) as error:
+        return _fail(IN_USE, str(error))
+    except OSError as error:
+        return _fail(FAILED, f"{error.filename or ''}: {error.strerror or error}")
+    _show(summary, as_json=as_json)
+    return REFUSED if summary["refused"] else DONE
+
+
+def _settings(flags: dict[str, Any], config: Path | None, sets: list[str] | None) -> Settings:
+    for pair in sets or ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise SettingsError(f"--set {pair}: expected NAME=VALUE")
+        flags[name.strip().replace("-", "_")] = value
+    return load(flags, config)
+
+
+def _show(value: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(orjson.dumps(value).decode() + "\n")
+        return
+    for name, found in value.items():
+        if isinstance(found, dict):
+            for inner, count in found.items():
+                sys.stdout.write(f"{name} {inner}: {count}\n")
+        else:
+            sys.stdout.write(f"{name}: {found}\n")
+
+
+def _fail(code: int, message: str) -> int:
+    sys.stderr.write(f"headrace: {message}\n")
+    return code
+
+
+def main() -> None:
+    """The entry point `headrace`."""
+    try:
+        code = app(exit_on_error=False, print_error=True, result_action="return_value")
+    except cyclopts.CycloptsError:
+        code = USAGE
+    except SettingsError as error:
+        code = _fail(USAGE, str(error))
+    sys.exit(code if isinstance(code, int) else DONE)
