@@ -11,24 +11,24 @@ Does not own the JSON form (schemas/data.py) nor CARs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from types import NoneType
 from typing import Any, TypeAlias
 
 from cbrrr import decode_dag_cbor, encode_dag_cbor
 
-from schemas.cid import BLESSED_LENGTH, BLESSED_PREFIXES, Cid, CidRefused
+from schemas.cid import Cid, CidRefused
 from schemas.errors import InvariantError, Refused
 from schemas.limits import CBOR_CONTAINER_MAX, CBOR_DEPTH_MAX, CBOR_KEY_MAX, INT_MAX, INT_MIN, RECORD_CBOR_MAX
 
 Value: TypeAlias = "bool | int | str | bytes | Cid | list[Value] | dict[str, Value] | None"
 
 _SCALARS = frozenset((str, int, bool, bytes, NoneType))
+_SCALARS_AND_LINKS = _SCALARS | {Cid}
 _BYTES, _TEXT, _ARRAY, _MAP, _TAG = 2, 3, 4, 5, 6
 _FLOAT_HEAD = b"\xfb"
-_LINK_KEY, _BYTES_KEY = b"\x65$link", b"\x66$bytes"
-_WIDE_INTEGER = re.compile(rb"[\x1b\x3b][\x80-\xff]").search
+_OTHER_LINK = re.compile(rb"\xd8\x2a(?!\x58\x25\x00\x01[\x71\x55]\x12\x20)").search
 _NOT_CONTAINER_HEADS = bytes({*range(256)} - {*range(_ARRAY << 5, _TAG << 5)})
 # Below this many bytes that could open a container, decoding first and looking at depth after costs little memory.
 _FEW_CONTAINERS = 4_096
@@ -62,9 +62,7 @@ def decode(data: bytes, limit: int = RECORD_CBOR_MAX) -> Value:
         value: Any = decode_dag_cbor(data, cid_ctor=Cid)
     except ValueError as error:
         raise CborRefused(CborReason.FORM, f"expected strict DAG-CBOR, found {data[:16].hex()}...: {error}") from error
-    _check(value, check_keys=len(data) > CBOR_KEY_MAX or _LINK_KEY in data or _BYTES_KEY in data)
-    if _WIDE_INTEGER(data) is not None:
-        _check_integers(value)
+    _check(value, data)
     return value  # type: ignore[no-any-return]
 
 
@@ -77,10 +75,11 @@ def encode(value: Any) -> bytes:
         data: bytes = encode_dag_cbor(value, cid_type=Cid)
     except (TypeError, ValueError):
         try:
-            data = encode_dag_cbor(_plain(value), cid_type=Cid)
+            value = _plain(value)
+            data = encode_dag_cbor(value, cid_type=Cid)
         except (TypeError, ValueError) as error:
             raise InvariantError(f"expected a value of the data model (see schemas/cbor.py Value): {error}") from error
-    if _FLOAT_HEAD in data and any(isinstance(node, float) for node in walk(value)):
+    if _FLOAT_HEAD in data and float in map(type, _nodes(value)):
         raise InvariantError("expected no floating-point numbers: the data model has none")
     return data
 
@@ -122,9 +121,11 @@ def check_heads(data: bytes) -> None:
             left += 1
 
 
-def _check(value: Value, *, check_keys: bool) -> None:
+def _check(value: Any, data: bytes) -> None:
     """The gates that cbrrr does not have, level by level: depth is counted without recursion."""
-    scalars = _SCALARS
+    small = len(data) <= CBOR_KEY_MAX
+    # Where each tag 42 of the bytes heads a blessed CID, links need no second look.
+    plain = _SCALARS_AND_LINKS if _OTHER_LINK(data) is None else _SCALARS
     level: list[Any] = [value]
     depth = 0
     while level:
@@ -133,17 +134,19 @@ def _check(value: Value, *, check_keys: bool) -> None:
         for node in level:
             kind = type(node)
             if kind is dict:
-                below += [item for item in node.values() if type(item) not in scalars]
-                if check_keys:
+                for item in node.values():
+                    if type(item) not in plain:
+                        below.append(item)  # noqa: PERF401 - most nodes hold none, and a comprehension costs a call
+                if "$link" in node or "$bytes" in node:
+                    raise _reserved(node)
+                if not small:
                     _check_keys(node)
             elif kind is list:
-                below += [item for item in node if type(item) not in scalars]
+                for item in node:
+                    if type(item) not in plain:
+                        below.append(item)  # noqa: PERF401 - most nodes hold none, and a comprehension costs a call
             else:
-                if kind is Cid:
-                    if node.raw[:4] not in BLESSED_PREFIXES or len(node.raw) != BLESSED_LENGTH:
-                        _check_cid(node)
-                elif kind is float:
-                    raise CborRefused(CborReason.FLOAT, f"expected no floating-point numbers, found {node!r}")
+                _check_leaf(node)
                 continue
             containers = True
             if len(node) > CBOR_CONTAINER_MAX:
@@ -152,27 +155,47 @@ def _check(value: Value, *, check_keys: bool) -> None:
         if depth > CBOR_DEPTH_MAX:
             raise _too_deep()
         level = below
+    if _may_hold_wide_integer(data):
+        _check_integers(value)
+
+
+def _may_hold_wide_integer(data: bytes) -> bool:
+    """Whether an eight-byte integer that does not fit 63 bits could begin somewhere."""
+    for head in (0x1B, 0x3B):
+        if head in data:
+            position = data.find(head)
+            while position >= 0:
+                if data[position + 1 : position + 2] >= b"\x80":
+                    return True
+                position = data.find(head, position + 1)
+    return False
+
+
+def _check_leaf(node: Any) -> None:
+    if type(node) is float:
+        raise CborRefused(CborReason.FLOAT, f"expected no floating-point numbers, found {node!r}")
+    if type(node) is Cid:
+        try:
+            Cid.from_bytes(node.raw)
+        except CidRefused as refused:
+            raise CborRefused(CborReason.CID, refused.detail) from refused
 
 
 def _check_keys(node: dict[str, Any]) -> None:
     for key in node:
-        if key in ("$link", "$bytes"):
-            raise CborRefused(CborReason.RESERVED, f"expected no map with the key {key}: it is JSON's way to say it")
         if len(key) * 4 > CBOR_KEY_MAX and len(key.encode()) > CBOR_KEY_MAX:
             raise CborRefused(CborReason.KEY, f"expected keys of at most {CBOR_KEY_MAX} bytes, found {key[:40]!r}...")
 
 
 def _check_integers(value: Any) -> None:
-    for node in walk(value):
+    for node in _nodes(value):
         if type(node) is int and not INT_MIN <= node <= INT_MAX:
             raise CborRefused(CborReason.INTEGER, f"expected an integer of 64 bits with sign, found {node}")
 
 
-def _check_cid(cid: Cid) -> None:
-    try:
-        Cid.from_bytes(cid.raw)
-    except CidRefused as refused:
-        raise CborRefused(CborReason.CID, refused.detail) from refused
+def _reserved(node: dict[str, Any]) -> CborRefused:
+    found = sorted(node.keys() & {"$link", "$bytes"})
+    return CborRefused(CborReason.RESERVED, f"expected no map with the JSON form's own keys, found {found}")
 
 
 def _too_long(count: int) -> CborRefused:
@@ -194,13 +217,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def walk(value: Any) -> Iterator[Any]:
-    """The value and everything within it, without recursion."""
+def _nodes(value: Any) -> list[Any]:
+    """The value and what its maps and lists hold but for text, without recursion."""
     nodes: list[Any] = [value]
-    while nodes:
-        node = nodes.pop()
-        yield node
-        if isinstance(node, Mapping):
-            nodes += node.values()
-        elif isinstance(node, (list, tuple)):
-            nodes += node
+    for node in nodes:
+        kind = type(node)
+        if kind is dict:
+            nodes += [item for item in node.values() if type(item) is not str]
+        elif kind is list:
+            nodes += [item for item in node if type(item) is not str]
+    return nodes

@@ -102,6 +102,7 @@ def blobs_of(value: Any) -> list[BlobRef]:
     """Every well-formed blob within the value, outer before inner."""
     found: list[BlobRef] = []
     nodes: list[Any] = [value]
+    containers = _CONTAINERS
     for node in nodes:
         if type(node) is dict:
             if node.get("$type") == "blob":
@@ -109,13 +110,14 @@ def blobs_of(value: Any) -> list[BlobRef]:
                 if type(ref) is Cid and type(mime) is str and type(size) is int:
                     found.append(BlobRef(ref, mime, size))
                 continue
-            nodes += [item for item in node.values() if type(item) in _CONTAINERS]
+            nodes += [item for item in node.values() if type(item) in containers]
         elif type(node) is list:
-            nodes += [item for item in node if type(item) in _CONTAINERS]
+            nodes += [item for item in node if type(item) in containers]
     return found
 
 
 _CONTAINERS = frozenset((dict, list))
+_LONG_KEY = CBOR_KEY_MAX // 4
 _BLOB_KEYS = {"$type", "ref", "mimeType", "size"}
 
 
@@ -148,7 +150,7 @@ def _object(node: dict[str, Any], depth: int) -> Value:
             value[key] = item
         else:
             _refuse_float(item)
-        if len(key) * 4 > CBOR_KEY_MAX and len(key.encode()) > CBOR_KEY_MAX:
+        if len(key) > _LONG_KEY and len(key.encode()) > CBOR_KEY_MAX:
             raise DataRefused(DataReason.KEY, f"expected keys of at most {CBOR_KEY_MAX} bytes, found {key[:40]!r}...")
     if "$type" in value:
         _check_type(value)
