@@ -1,0 +1,119 @@
+"""Who is who: DIDs to documents, handles to DIDs, and handles that hold in both directions; bounded and cached.
+
+Does not own did:plc (plc_client.py), did:web's form (did_web.py), handle look-ups (handles.py), nor the cache's rules
+(swr_cache.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Protocol
+
+import orjson
+
+from ingest.identity import did_doc, did_web
+from ingest.identity.did_doc import DidDocument
+from ingest.identity.handles import Getter, HandleResolver
+from ingest.identity.plc_client import PlcClient
+from ingest.identity.reasons import IdentityReason, IdentityRefused
+from ingest.identity.swr_cache import Bounds, SwrCache
+from schemas.syntax import Did, Handle
+
+
+class DidResolver(Protocol):
+    """What verifiers need of an identity resolver."""
+
+    async def did_document(self, did: Did, *, refresh: bool = False) -> DidDocument:
+        """Raises IdentityRefused. With `refresh` the answer was fetched after the call."""
+        ...
+
+
+class IdentityResolver:
+    """The resolver of one process. `now` is in seconds and monotonic."""
+
+    def __init__(
+        self,
+        plc: PlcClient,
+        handles: HandleResolver,
+        fetcher: Getter,
+        *,
+        allow_localhost: bool = False,
+        dids: Bounds | None = None,
+        names: Bounds | None = None,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._plc = plc
+        self._handles = handles
+        self._fetcher = fetcher
+        self._allow_localhost = allow_localhost
+        self._dids: SwrCache[DidDocument] = SwrCache(self._load_did, dids or Bounds(), now)
+        self._names: SwrCache[Did] = SwrCache(self._load_handle, names or Bounds(), now)
+
+    async def did_document(self, did: Did, *, refresh: bool = False) -> DidDocument:
+        """The document of a did:plc or did:web. Raises IdentityRefused."""
+        return await self._dids.get(did, refresh=refresh)
+
+    async def handle(self, handle: Handle, *, refresh: bool = False) -> Did | None:
+        """The DID that a handle points to, or None when it points to none. One way only: see verified_handle.
+
+        Raises IdentityRefused (transient) when that cannot be told now.
+        """
+        if self._handles.is_local(handle):
+            return await self._handles.resolve(handle)
+        try:
+            return await self._names.get(handle, refresh=refresh)
+        except IdentityRefused as refused:
+            if refused.transient:
+                raise
+            return None
+
+    async def verified_handle(self, did: Did, *, refresh: bool = False) -> Handle | None:
+        """The handle that `did` claims and that points back to it; None is shown as `handle.invalid`.
+
+        Raises IdentityRefused when the DID does not resolve, or (transient) when the handle cannot be told now.
+        """
+        document = await self.did_document(did, refresh=refresh)
+        if not document.handles:
+            return None
+        claimed = document.handles[0]
+        return claimed if await self.handle(claimed, refresh=refresh) == did else None
+
+    def forget(self, did: Did) -> None:
+        """Drop what is known of a DID and of the handle it claimed: an #identity event came, or we changed it."""
+        known = self._dids.peek(did)
+        if known is not None:
+            for handle in known.handles[:1]:
+                self._names.forget(handle)
+        self._dids.forget(did)
+
+    async def close(self) -> None:
+        await self._dids.close()
+        await self._names.close()
+
+    async def _load_did(self, text: str) -> DidDocument:
+        did = Did(text)
+        match did.method:
+            case "plc":
+                return did_doc.parse(did, await self._plc.document(did))
+            case "web":
+                return did_doc.parse(did, await self._load_web(did))
+        raise IdentityRefused(IdentityReason.METHOD, f"expected did:plc or did:web, found {did[:80]}")
+
+    async def _load_web(self, did: Did) -> Any:
+        url = did_web.document_url(did, allow_localhost=self._allow_localhost)
+        answer = await self._fetcher.get(url, did_web.MAX_DOCUMENT, "application/did+ld+json, application/json")
+        if answer.status in (404, 410):
+            raise IdentityRefused(IdentityReason.NOT_FOUND, f"HTTP {answer.status} from {url}")
+        if answer.status != 200:
+            raise IdentityRefused(IdentityReason.STATUS, f"HTTP {answer.status} from {url}")
+        try:
+            return orjson.loads(answer.body)
+        except orjson.JSONDecodeError as error:
+            raise IdentityRefused(IdentityReason.DOCUMENT, f"not JSON: {url}") from error
+
+    async def _load_handle(self, text: str) -> Did:
+        did = await self._handles.resolve(Handle(text))
+        if did is None:
+            raise IdentityRefused(IdentityReason.NOT_FOUND, f"{text} points to no DID")
+        return did
