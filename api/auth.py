@@ -1,6 +1,6 @@
 """Who is calling: the Authorization header, read as the endpoint's auth mode says.
 
-Session tokens are judged by `ingest.pds.tokens`, service tokens by `api.service_auth`. Does not own whether an
+Session tokens are judged by `ingest.pds.tokens`, service tokens by `ingest.identity.service_auth`. Does not own whether an
 account may do what it asks (the domain), nor where tokens come from.
 """
 
@@ -9,10 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import time
+from collections.abc import Callable, Collection
 
 from api.errors import auth_missing, auth_required
-from api.service_auth import ServiceTokens, claims_unverified
 from api.xrpc import Auth, Credentials, Kind
+from ingest.identity import service_auth
+from ingest.identity.resolver import DidResolver
 from ingest.pds.tokens import ACCESS_SCOPES, TAKENDOWN_SCOPES, Tokens
 from schemas.errors import XrpcError
 
@@ -20,12 +23,25 @@ _ADMIN = Credentials(Kind.ADMIN)
 
 
 class Authenticator:
-    """`verify` gives the credential that a mode demands, or None where a mode lets nobody in particular call."""
+    """`verify` gives the credential that a mode demands, or None where a mode lets nobody in particular call.
 
-    def __init__(self, tokens: Tokens, services: ServiceTokens, admin_token: str) -> None:
+    `audiences` are the names service tokens may address this server by; `now` gives unix seconds.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        resolver: DidResolver,
+        audiences: Collection[str],
+        admin_token: str,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._tokens = tokens
-        self._services = services
+        self._resolver = resolver
+        self._audiences = frozenset(audiences)
         self._admin = admin_token.encode()
+        self._now = now
+        self._replays = service_auth.ReplayGuard()
 
     async def verify(self, mode: Auth, nsid: str, authorization: str | None) -> Credentials | None:
         """Raises XrpcError: 401 when a credential is missing or not enough, 400 for a session token that is broken."""
@@ -46,9 +62,9 @@ class Authenticator:
             case Auth.REFRESH | Auth.REFRESH_EXPIRED:
                 return self._refresh(_shown(bearer), allow_expired=mode is Auth.REFRESH_EXPIRED)
             case Auth.SERVICE:
-                return await self._services.verify(_shown(bearer), nsid)
+                return await self._service(_shown(bearer), nsid)
             case Auth.SERVICE_OPTIONAL:
-                return None if bearer is None else await self._services.verify(bearer, nsid)
+                return None if bearer is None else await self._service(bearer, nsid)
             case Auth.ACCESS_OR_SERVICE:
                 return await self._session_or_service(_shown(bearer), nsid)
             case Auth.ADMIN:
@@ -63,9 +79,14 @@ class Authenticator:
             return self._session(token)
         except XrpcError:
             # Session tokens say no method; whoever says one meant a service token and gets its errors.
-            if "lxm" not in claims_unverified(token):
+            if service_auth.unverified_method(token) is None:
                 raise
-        return await self._services.verify(token, nsid)
+        return await self._service(token, nsid)
+
+    async def _service(self, token: str, nsid: str) -> Credentials:
+        now = self._now()
+        did = await service_auth.verify(token, self._audiences, nsid, self._resolver, now, replays=self._replays)
+        return Credentials(Kind.SERVICE, did, token=token)
 
     def _session(self, token: str, scopes: frozenset[str] = ACCESS_SCOPES) -> Credentials:
         found = self._tokens.verify_access(token, scopes)
