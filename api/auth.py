@@ -1,7 +1,7 @@
 """Who is calling: the Authorization header, read as the endpoint's auth mode says.
 
-Session tokens are judged by `ingest.pds.tokens`, service tokens by `ingest.identity.service_auth`. Does not own whether an
-account may do what it asks (the domain), nor where tokens come from.
+Session tokens are judged by `ingest.pds.tokens`, service tokens by `ingest.identity.service_auth`. Does not own whether
+an account may do what it asks (the domain), nor where tokens come from.
 """
 
 from __future__ import annotations

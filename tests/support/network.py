@@ -57,7 +57,11 @@ class Network:
         environment = {**os.environ, **self.environment}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                arguments, stdout=subprocess.PIPE, stderr=log, env=environment, preexec_fn=_die_with_parent
+                arguments,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - nothing is locked by a test's threads at this point
             )
         addresses = orjson.loads(self._line())
         self.url, self.plc_url, self.ops_url = addresses["xrpc"], addresses["plc"], addresses["ops"]
