@@ -1,0 +1,16 @@
+"""Whom an account blocks, found by whom; the first row of a subject is the block that counts.
+
+Both ways of a pair are (a, b) and (b, a) here; `blocked_by` is for listing alone.
+"""
+
+from __future__ import annotations
+
+from views.table import Table, integer, text
+
+TABLE = Table(
+    "blocks_by_actor",
+    "records",
+    partition=(text("actor", "who blocks"),),
+    clustering=(text("subject", "DID blocked"), text("rkey", "of the block")),
+    columns=(text("uri", "of the block"), integer("sort_at", "unix microseconds: min(createdAt, first_time)")),
+)

@@ -1,0 +1,78 @@
+"""The store's port: what may be asked of tables and how they are written, on any store.
+
+As weak as CQL on purpose: a slice reads one partition in clustering order with a limit; there are no joins, no scans.
+Readers see committed batches only, each whole. Does not own what the rows mean nor what goes into a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from views.table import Key, Row, Table
+
+# (consumed topic, its shard) -> offset up to which everything it caused is in the tables
+Vector = Mapping[tuple[str, int], int]
+# (hop, its shard, source topic, source shard) -> (source offset, index) of the newest message let in
+Marks = Mapping[tuple[str, int, str, int], tuple[int, int]]
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a generation has come; `vector` rises with every batch, so that equal vectors mean equal tables."""
+
+    vector: dict[tuple[str, int], int]
+    marks: dict[tuple[str, int, str, int], tuple[int, int]]
+
+
+class Batch(msgspec.Struct):
+    """Final values for every key that the batch touched: a row, or None for a delete; statics are whole tuples."""
+
+    rows: dict[Table, dict[Key, Row | None]]
+    statics: dict[Table, dict[Key, Row]]
+    vector: dict[tuple[str, int], int]
+    marks: dict[tuple[str, int, str, int], tuple[int, int]]
+
+
+class Store(Protocol):
+    """One generation of all views."""
+
+    async def get_many(self, table: Table, keys: Sequence[Key]) -> list[Row | None]:
+        """The row of each key, in the order asked, None where there is none.
+
+        A key is the whole primary key; or, where the last clustering column is left out, the first row in clustering
+        order that begins with it (`likes_by_actor` by (actor, bucket, subject) is the like that counts).
+        All keys of a call have one length.
+        """
+        ...
+
+    async def slice(
+        self,
+        table: Table,
+        partition: Key,
+        *,
+        after: Key | None = None,
+        until: Key | None = None,
+        limit: int,
+        reverse: bool = False,
+    ) -> list[Row]:
+        """At most `limit` rows of one partition in clustering order (backwards when `reverse`).
+
+        `partition` may go on with values for the first clustering columns: only rows that equal them are read.
+        `after` (left out itself) and `until` (included) are values for the clustering columns that follow, or the
+        first of them: a row equal in all given values is at the bound.
+        """
+        ...
+
+    async def statics(self, table: Table, partitions: Sequence[Key]) -> list[Row | None]:
+        """The statics of each partition, in the order asked; None where none was ever written."""
+        ...
+
+    async def apply(self, batch: Batch) -> None:
+        """Write a batch and the progress it brings, durable together or not at all; the same batch twice is once."""
+        ...
+
+    async def progress(self) -> Progress:
+        """What the last applied batch left; empty at the start."""
+        ...
