@@ -167,10 +167,12 @@ class RepoIndex(Protocol):
 class Log(Appender, RecordsReader, CommitsReader, FirehoseReader, RepoIndex, Protocol):
     """All of it, as one process has it."""
 
-    async def truncate(self, progress: Mapping[str, Mapping[int, int]], now: int) -> None:
-        """Drop what no consumer needs: see `ingest.log_truncate`.
+    async def truncate(
+        self, *, commits: Mapping[str, Mapping[int, int]], records: Mapping[str, Mapping[int, int]], now: int
+    ) -> int:
+        """Drop what no consumer needs (`ingest.log_truncate`); returns the number of entries dropped.
 
-        `progress` maps each consumer of `records` to its offset per shard; `now` is unix microseconds.
+        `commits` and `records` map each topic's consumers to their offset per shard; `now` is unix microseconds.
         """
         ...
 

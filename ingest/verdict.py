@@ -14,6 +14,8 @@ inversion (`ingest.repo.verify`: what comes here is verified) nor what an accept
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from ingest.log import Head, Reason
@@ -108,6 +110,30 @@ def _diff(head: Head | None, entry: Diff) -> Accept | Reject:
     if rev is not None and entry.rev <= rev and not fills:
         return Reject(Reason.STALE_REV, f"{entry.did}: diff to rev {entry.rev}, the head is at {rev}")
     return WHOLE
+
+
+def complete(last: Diff, found: Iterable[tuple[int, int, Diff]]) -> tuple[int, ...] | Reject:
+    """The ids of a diff's chunks 0 .. n-1, of (id, offset, chunk) in shard order; a chunk sent twice counts once.
+
+    `last` is the chunk that would complete it. Chunks of another attempt name another first chunk.
+    """
+    ids: list[int] = []
+    first = last.first
+    for at, offset, chunk in found:
+        if (offset if chunk.chunk == 0 else chunk.first) != first and first is not None:
+            continue
+        if chunk.chunk == len(ids) and _names(chunk) == _names(last):
+            ids.append(at)
+    if len(ids) != last.chunks:
+        return Reject(
+            Reason.DIFF_INCOMPLETE,
+            f"{last.did}: expected chunks 0 to {last.chunks - 1} from offset {first} on, found {len(ids)} in order",
+        )
+    return tuple(ids)
+
+
+def _names(chunk: Diff) -> tuple[object, ...]:
+    return (chunk.base_rev, chunk.base_data, chunk.rev, chunk.commit, chunk.data, chunk.chunks)
 
 
 def _deleted(head: Head) -> Reject:

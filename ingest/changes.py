@@ -1,0 +1,51 @@
+"""Wakes the readers of a log in this process when entries are committed.
+
+Owns no entries: a reader that wakes asks the log for them. Everything happens on one loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+
+class LoopChanges:
+    """`ingest.log.Changes` on the running loop."""
+
+    def __init__(self, ends: Callable[[], Sequence[int]], newest_seq: Callable[[], int]) -> None:
+        self._ends = ends
+        self._newest_seq = newest_seq
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        self._ids = 0
+        self._next: asyncio.Future[None] | None = None
+
+    def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call `callback` on the loop after every commit; the result unsubscribes."""
+        self._ids += 1
+        mine = self._ids
+        self._callbacks[mine] = callback
+        return lambda: self._callbacks.pop(mine, None) and None
+
+    async def wait(self, seen: Sequence[int]) -> None:
+        """Return once some shard's end of `records` is above `seen[shard]`."""
+        while not any(end > had for end, had in zip(self._ends(), seen, strict=True)):
+            await self.next()
+
+    async def wait_firehose(self, seen: int) -> None:
+        """Return once the newest seq is above `seen`."""
+        while self._newest_seq() <= seen:
+            await self.next()
+
+    def notify(self) -> None:
+        """The log has committed."""
+        if self._next is not None:
+            self._next.set_result(None)
+            self._next = None
+        for callback in tuple(self._callbacks.values()):
+            callback()
+
+    async def next(self) -> None:
+        """Return at the next commit."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._next)
