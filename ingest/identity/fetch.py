@@ -86,6 +86,8 @@ class Fetcher:
                 if response.status in _REDIRECTS and "Location" in response.headers:
                     return urljoin(url, response.headers["Location"])
                 return Answer(response.status, await _read(response, limit, url))
+        except TimeoutError:
+            raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise IdentityRefused(*_translate(error, url)) from error
 

@@ -6,6 +6,7 @@ Does not own did:plc (plc_client.py), did:web's form (did_web.py), handle look-u
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from time import monotonic
 from typing import Any, Protocol
@@ -19,6 +20,8 @@ from ingest.identity.plc_client import PlcClient
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.swr_cache import Bounds, SwrCache
 from schemas.syntax import Did, Handle
+
+_PLC = re.compile(r"did:plc:[a-z2-7]{24}", re.ASCII)
 
 
 class DidResolver(Protocol):
@@ -95,6 +98,8 @@ class IdentityResolver:
         did = Did(text)
         match did.method:
             case "plc":
+                if not _PLC.fullmatch(did):
+                    raise IdentityRefused(IdentityReason.NOT_FOUND, f"no did:plc has this form: {did[:80]}")
                 return did_doc.parse(did, await self._plc.document(did))
             case "web":
                 return did_doc.parse(did, await self._load_web(did))
