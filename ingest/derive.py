@@ -19,7 +19,8 @@ import msgspec
 
 from ingest.commit_block import find_commit_block
 from ingest.log import Head
-from ingest.state_frames import account_frame, identity_frame
+from ingest.repo.frame import account_frame, identity_frame
+from schemas.datetimes import from_micros
 from schemas.entries import (
     Account,
     AccountEntry,
@@ -103,13 +104,14 @@ def derive(entry: Entry, partial: bool, end: int, state: State) -> Step:  # noqa
     step = Step(entry.did, end)
     if isinstance(entry, Identity):
         _set_account(step, known, msgspec.structs.replace(known.head, handle=entry.handle), entry.time)
-        step.event = ("identity", *identity_frame(entry.did, entry.handle, entry.time))
+        frame = identity_frame(did=entry.did, time=from_micros(entry.time), handle=entry.handle)
+        step.event = ("identity", *frame)
         return step
     head = msgspec.structs.replace(known.head, status=entry.status)
     if entry.status == "deleted":
         head = Head(head.did, head.rev, status="deleted", handle=head.handle, taken_down=head.taken_down)
     known = _set_account(step, known, head, entry.time)
-    step.event = ("account", *account_frame(entry.did, head.effective_status, entry.time))
+    step.event = _account_event(head, entry.time)
     if entry.status == "deleted":
         step.known = msgspec.structs.replace(known, head_at=None)
         _bury(step, head, entry.time, state)
@@ -175,7 +177,7 @@ def _moderation(entry: Moderation, end: int, state: State) -> Step:
         step = Step(did, end)
         if head.effective_status != known.head.effective_status:
             _set_account(step, known, head, entry.time)
-            step.event = ("account", *account_frame(did, head.effective_status, entry.time))
+            step.event = _account_event(head, entry.time)
         elif head != known.head:
             step.known = msgspec.structs.replace(known, head=head)
         return step
@@ -240,6 +242,13 @@ def _set_account(step: Step, known: Known, head: Head, time: int) -> Known:
     step.put(AccountEntry(head.did, head.handle, head.effective_status, time, offset, offset), known.account_at)
     step.known = Known(head, known.head_at, offset)
     return step.known
+
+
+def _account_event(head: Head, time: int) -> tuple[FirehoseKind, bytes, bytes]:
+    status = head.effective_status
+    active = status == "active"
+    frame = account_frame(did=head.did, time=from_micros(time), active=active, status=None if active else status)
+    return ("account", *frame)
 
 
 def _set_head(step: Step, known: Known, entry: Commit | Sync | Diff, block: bytes, *, partial: bool) -> None:
