@@ -7,16 +7,14 @@ Does not own keys (`ingest.repo.keys`) nor the order of revs (`ingest.verdict`).
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import NamedTuple
 
 import libipld
 
 from ingest.repo.keys import PrivateKey, PublicKey
-from ingest.repo.mst_node import LINK, NODE_CID
 from ingest.repo.reasons import RepoReason
-from schemas import cbor
-from schemas.cid import Cid
+from ingest.repo.wire import link, text
+from schemas.cid import CBOR_PREFIX, Cid
 from schemas.errors import Refused
 from schemas.syntax import Did
 from schemas.tid import Tid
@@ -57,7 +55,7 @@ class SignedCommit(NamedTuple):
 
     @property
     def cid(self) -> Cid:
-        return Cid(NODE_CID + sha256(self.block).digest())
+        return Cid.of_cbor(self.block)
 
     def message(self) -> bytes:
         return UnsignedCommit(self.did, self.rev, self.data, self.prev).message()
@@ -95,21 +93,28 @@ def decode_commit(block: bytes) -> SignedCommit:
     before = None if prev is None else Cid(prev)
     if b"".join((b"\xa6", _front(did, rev), b"csigX@", sig, _back(data, before))) != block:
         raise Refused(RepoReason.COMMIT_ENCODING, "not the canonical encoding of its fields")
-    if len(data) != 36 or not data.startswith(NODE_CID):
+    if len(data) != 36 or not data.startswith(CBOR_PREFIX):
         raise Refused(RepoReason.COMMIT_ENCODING, "data is linked by a CIDv1 of DAG-CBOR and SHA-256")
-    return SignedCommit(Did.parse(did), _rev(rev), Cid(data), before, sig, block)
+    return SignedCommit(_did(did), _rev(rev), Cid(data), before, sig, block)
 
 
 def _front(did: str, rev: str) -> bytes:
-    return b"cdid" + cbor.encode(did) + b"crev" + cbor.encode(rev)
+    return b"".join((b"cdid", text(did), b"crev", text(rev)))
 
 
 def _back(data: bytes, prev: Cid | None) -> bytes:
-    return b"".join((b"ddata", LINK, data, b"dprev", b"\xf6" if prev is None else LINK + prev.raw, b"gversion\x03"))
+    return b"".join((b"ddata", link(data), b"dprev", b"\xf6" if prev is None else link(prev.raw), b"gversion\x03"))
 
 
-def _rev(text: str) -> Tid:
+def _did(value: str) -> Did:
     try:
-        return Tid.parse(text)
+        return Did.parse(value)
+    except Refused as error:
+        raise Refused(RepoReason.COMMIT_ENCODING, error.detail) from error
+
+
+def _rev(value: str) -> Tid:
+    try:
+        return Tid.parse(value)
     except Refused as error:
         raise Refused(RepoReason.REV_SYNTAX, error.detail) from error

@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from hashlib import sha256
 from typing import Self
 
-from ingest.repo.mst_node import NODE_CID, Node, check_key, decode, encode, height_of
+from ingest.repo.mst_node import EMPTY, NODE_CID, Node, check_key, decode, encode, height_of
 from ingest.repo.reasons import Load, MissingBlock, RepoReason
 from schemas.cid import Cid
 from schemas.errors import Refused
+
+EMPTY_ROOT = NODE_CID + sha256(EMPTY).digest()
+"""The binary CID of a tree without records."""
 
 
 class Tree:

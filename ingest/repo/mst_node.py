@@ -15,12 +15,12 @@ import re
 from hashlib import sha256
 
 from ingest.repo.reasons import RepoReason
+from ingest.repo.wire import LINK, head, link
 from schemas import cbor, limits
 from schemas.cid import CBOR_PREFIX, Cid
 from schemas.errors import Refused
 
 EMPTY = b"\xa2ae\x80al\xf6"
-LINK = b"\xd8\x2aX\x25\x00"
 NODE_CID = CBOR_PREFIX
 KEY_MAX = 1_024  # bytes; specs/repository, the reference's isValidMstKey
 
@@ -88,8 +88,8 @@ def encode(node: Node) -> bytes:
     left = cid_of(kids[0])
     tail = b"al\xf6" if left is None else b"al" + LINK + left
     count = len(chunks)
-    head = b"\xa2ae" + (_ARRAY[count] if count < 24 else _head(0x80, count))
-    return head + b"".join(chunks) + tail  # type: ignore[arg-type]  # no None is left
+    opening = b"\xa2ae" + (_ARRAY[count] if count < 24 else head(0x80, count))
+    return opening + b"".join(chunks) + tail  # type: ignore[arg-type]  # no None is left
 
 
 def cid_of(kid: Node | bytes | None) -> bytes | None:
@@ -138,8 +138,8 @@ def decode(data: bytes, cid: bytes, height: int | None) -> Node:
         kids.append(kid or None)
         chunks.append(chunk)
         size += len(chunk)
-    head = _ARRAY[count] if count < 24 else _head(0x80, count)
-    if data[: 3 + len(head)] != b"\xa2ae" + head or size != end - 3 - len(head) or not _KEYS(b"\n".join(keys)):
+    opening = b"\xa2ae" + (_ARRAY[count] if count < 24 else head(0x80, count))
+    if not data.startswith(opening) or size != end - len(opening) or not _KEYS(b"\n".join(keys)):
         return decode_by_the_book(data, cid, height)
     if not height and any(kids):
         return decode_by_the_book(data, cid, height)
@@ -213,32 +213,23 @@ def _encode_entry(previous: bytes, key: bytes, value: bytes, kid: bytes | None) 
     return b"".join(
         (
             b"\xa4ak",
-            _LENGTHS[size] if size < 256 else _head(0x40, size),
+            _LENGTHS[size] if size < 256 else head(0x40, size),
             suffix,
             b"ap",
-            _head(0, shared),
+            head(0, shared),
             b"at\xf6av" if kid is None else b"at" + LINK + kid + b"av",
-            LINK + value if len(value) == 36 else b"\xd8\x2a" + _head(0x40, len(value) + 1) + b"\x00" + value,
+            link(value),
         )
     )
 
 
-def _head(major: int, value: int) -> bytes:
-    """A minimal CBOR head; lengths here stay far below 2^16."""
-    if value < 24:
-        return bytes((major | value,))
-    if value < 256:
-        return bytes((major | 24, value))
-    return bytes((major | 25,)) + value.to_bytes(2, "big")
-
-
 _BYTE_HEIGHT = [4 if byte == 0 else (8 - byte.bit_length()) // 2 for byte in range(256)]  # 4 = look further
-_ARRAY = [_head(0x80, n) for n in range(24)]
-_LENGTHS = [_head(0x40, n) for n in range(256)] + [b""] * 4096
+_ARRAY = [head(0x80, n) for n in range(24)]
+_LENGTHS = [head(0x40, n) for n in range(256)]
 _LEFT = b"al" + LINK + NODE_CID
 # A key's characters exclude every byte that an integer below 256 starts with, so the pattern has one way to match.
 _ENTRIES = re.compile(
-    rb"(\xa4ak([\x40-\x57]|X[\x18-\xff])([0-9A-Za-z._:~/-]*)ap([\x00-\x17]|\x18[\x18-\xff])"
+    rb"(\xa4ak([\x40-\x57]|X[\x18-\xff])([0-9A-Za-z._:~/-]{0,255})ap([\x00-\x17]|\x18[\x18-\xff])"
     rb"at(?:\xf6|\xd8\x2aX%\x00(\x01q\x12\x20.{32}))av\xd8\x2aX%\x00(\x01[qU]\x12\x20.{32}))",
     re.DOTALL,
 ).findall
