@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from time import time
 
 import pytest
 
+from ingest.identity.service_auth import create
 from ingest.repo import base58
 from ingest.repo.keys import PrivateKey, PublicKey
+from schemas.syntax import Did
 
 CRYPTO = "bluesky-social/atproto-interop-tests/crypto"
 
@@ -42,3 +45,27 @@ def test_w3c_private_keys_give_their_did_key(vectors, name, curve):
         assert key.public.did_key == case["publicDidKey"]
         assert PublicKey.from_did_key(case["publicDidKey"]) == key.public
     assert cases
+
+
+@pytest.mark.parametrize("curve", ["k256", "p256"])
+def test_our_signatures_and_keys_hold_in_the_python_sdk(curve):
+    sdk = pytest.importorskip("atproto_crypto.verify")
+    key = PrivateKey.generate(curve)
+
+    for number in range(16):
+        message = b"message %d" % number
+        assert sdk.verify_signature(key.public.did_key, message, key.sign(message))
+        assert not sdk.verify_signature(key.public.did_key, b"another", key.sign(message))
+
+
+@pytest.mark.parametrize("curve", ["k256", "p256"])
+def test_our_service_tokens_hold_in_the_python_sdk(curve):
+    sdk = pytest.importorskip("atproto_server.auth.jwt")
+    key = PrivateKey.generate(curve)
+    token = create(
+        key, Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"), "did:web:api.test", "app.bsky.feed.getTimeline", time()
+    )
+
+    payload = sdk.verify_jwt(token, lambda _did, _refresh: key.public.did_key, "did:web:api.test")
+
+    assert (payload.iss, payload.lxm) == ("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "app.bsky.feed.getTimeline")
