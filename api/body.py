@@ -43,9 +43,7 @@ async def read_input(request: web.BaseRequest, lexicon: Method, config: ServerCo
     if expected != "application/json":
         return None, Body(content_type, length, _pieces(request))
     raw = await _read_bounded(request, length, config.json_limit)
-    value = data.loads(raw, config.json_limit)
-    lexicon.check_input(value)
-    return value, None
+    return lexicon.check_input(data.loads(raw, config.json_limit)), None
 
 
 async def _read_bounded(request: web.BaseRequest, length: int | None, limit: int) -> bytes:

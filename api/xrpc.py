@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from api.firehose import FirehoseHub
     from api.fresh import ReadYourWrites
     from api.metrics import HttpMetrics
-    from ingest.identity.resolver import Resolver
+    from ingest.identity.resolver import IdentityResolver
     from ingest.log import Log
     from ingest.pds.pds import Pds
     from schemas.lexicon import Catalogue
@@ -95,7 +95,7 @@ class Services:
     log: Log
     metrics: HttpMetrics
     pds: Pds
-    resolver: Resolver
+    resolver: IdentityResolver
 
     def __init__(self, **parts: Any) -> None:
         for name, part in parts.items():

@@ -40,8 +40,8 @@ class Stage:
             await self.log.append(Account(did, "deactivated" if number % 2 else "active"))
 
     async def subscribed(self) -> None:
-        while self.metrics.subscribers._value.get() == 0:
-            await asyncio.sleep(0)  # noqa: ASYNC110 - a gauge has no event
+        while self.metrics.subscribers._value.get() == 0:  # noqa: ASYNC110 - a gauge has no event
+            await asyncio.sleep(0)
 
     @asynccontextmanager
     async def subscribe(self, cursor: int | None = None) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
