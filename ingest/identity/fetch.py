@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from ssl import SSLContext
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -29,7 +30,10 @@ class Answer:
 
 
 class Fetcher:
-    """`await get(url, limit)`; `allow_http` is for development networks (public ones are https only)."""
+    """`await get(url, limit)`; `allow_http` is for development networks (public ones are https only).
+
+    `tls` may be a context with other authorities than the system's.
+    """
 
     def __init__(
         self,
@@ -38,13 +42,13 @@ class Fetcher:
         allow_http: bool = False,
         timeout: float = 5.0,
         resolver: AbstractResolver | None = None,
-        tls_verify: bool = True,
+        tls: SSLContext | bool = True,
     ) -> None:
         self._guard = guard
         self._schemes = ("https", "http") if allow_http else ("https",)
         self._timeout = timeout
         self._resolver = resolver
-        self._tls_verify = tls_verify
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, url: str, limit: int, accept: str = "*/*") -> Answer:
@@ -81,7 +85,7 @@ class Fetcher:
                 url,
                 headers={"Accept": accept},
                 allow_redirects=False,
-                ssl=self._tls_verify,
+                ssl=self._tls,
             ) as response:
                 if response.status in _REDIRECTS and "Location" in response.headers:
                     return urljoin(url, response.headers["Location"])
