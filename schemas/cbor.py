@@ -29,9 +29,9 @@ _SCALARS_AND_LINKS = _SCALARS | {Cid}
 _BYTES, _TEXT, _ARRAY, _MAP, _TAG = 2, 3, 4, 5, 6
 _FLOAT_HEAD = b"\xfb"
 _OTHER_LINK = re.compile(rb"\xd8\x2a(?!\x58\x25\x00\x01[\x71\x55]\x12\x20)").search
-_NOT_CONTAINER_HEADS = bytes({*range(256)} - {*range(_ARRAY << 5, _TAG << 5)})
-# Below this many bytes that could open a container, decoding first and looking at depth after costs little memory.
-_FEW_CONTAINERS = 4_096
+# cbrrr allocates each array at the length that its head claims: nested claims would multiply. Among this few bytes
+# they cost little, and depth and lengths may be looked at afterwards.
+_SMALL = 4_096
 
 
 class CborReason(StrEnum):
@@ -56,7 +56,7 @@ def decode(data: bytes, limit: int = RECORD_CBOR_MAX) -> Value:
     """One whole value; raises CborRefused. `limit` is the most bytes allowed."""
     if len(data) > limit:
         raise CborRefused(CborReason.SIZE, f"expected at most {limit} bytes, found {len(data)}")
-    if len(data) > _FEW_CONTAINERS and len(data.translate(None, _NOT_CONTAINER_HEADS)) > _FEW_CONTAINERS:
+    if len(data) > _SMALL:
         check_heads(data)
     try:
         value: Any = decode_dag_cbor(data, cid_ctor=Cid)

@@ -33,7 +33,7 @@ _DID = re.compile(r"did:[a-z]+:[a-zA-Z0-9._:%-]*[a-zA-Z0-9._-]").fullmatch
 _HANDLE = re.compile(rf"(?:{_LABEL}\.)+{_ALPHA_LABEL}").fullmatch
 _NSID = re.compile(rf"{_ALPHA_LABEL}(?:\.{_LABEL})+\.[a-zA-Z][a-zA-Z0-9]{{0,62}}").fullmatch
 _RKEY = re.compile(rf"[a-zA-Z0-9_~.:-]{{1,{RKEY_MAX}}}").fullmatch
-_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,80}:\S+").fullmatch
+_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,80}:[^\s\x00-\x1f\x7f]+").fullmatch
 _CID_TEXT = re.compile(rf"(?!Qmb)[a-zA-Z0-9+=]{{{CID_TEXT_MIN},{CID_TEXT_MAX}}}").fullmatch
 _GRANDFATHERED = re.compile(
     r"""en-GB-oed|i-(?:ami|bnn|default|enochian|hak|klingon|lux|mingo|navajo|pwn|tao|tay|tsu)
