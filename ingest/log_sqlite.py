@@ -1,108 +1,64 @@
-"""The log of one process: `ingest.log.Log` on one SQLite file, group commit over all accounts.
+"""The log of one process: `ingest.log.Log` on one SQLite file.
 
-1. Appended groups wait in a bounded queue. One task takes all that wait, judges and writes them on the loop in one
-   transaction, and commits in a thread (the fsync runs without the GIL) while the next batch gathers.
-2. Only then are futures resolved, heads advanced and readers woken: nobody sees what a power cut could take back.
-3. A batch that fails leaves its outcome unknown: its futures say so, and the log stops for good (`stopped`). What is
-   true is read from the file at the next start.
-4. A shard with a half-done expansion takes nothing else until it is done; other shards go on.
-
-The directory is locked to one process by the composition root. Does not own what an entry means (`ingest.derive`).
+Appending goes through the one writer (`ingest.log_sqlite_writer`); reading through a connection of its own, on the
+loop, or from the newest entries in memory. The directory is locked to one process by the composition root.
+Does not own what an entry means (`ingest.derive`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from ingest.changes import LoopChanges
 from ingest.derive import did_of
-from ingest.log import Appended, Head, Reason, Rejected
+from ingest.log import Appended, Head, Reason
 from ingest.log_sqlite_batch import Batch
+from ingest.log_sqlite_checkpoint import Checkpointer
 from ingest.log_sqlite_index import SqliteIndex
 from ingest.log_sqlite_rows import SELECT_FIREHOSE, SELECT_RECORDS, event_of_row, of_row
 from ingest.log_sqlite_schema import OFFSET_MASK, SHARD_BITS, open_reader, open_writer, rows_of
 from ingest.log_sqlite_start import read_ends, read_expansions, read_oldest
+from ingest.log_sqlite_writer import Group, LogStoppedError, Writer
 from ingest.log_tail import Tail
-from ingest.log_truncate import Cut, truncate_step
+from ingest.log_truncate import Cut
 from schemas.cid import Cid
-from schemas.crash import point
 from schemas.entries import Account, Commit, Derived, Diff, Entry, FirehoseEvent, RecordEntry, Sync
 from schemas.entry_codec import decode
 from schemas.errors import InvariantError
 from schemas.topics import shard_of
 
-MAX_BATCH = 512
-MAX_BATCH_BYTES = 16 << 20
-MAX_WAITING = 4096
-MAX_WAITING_BYTES = 64 << 20
+__all__ = ["LogStoppedError", "SqliteLog"]
+
 MAX_READ = 5000
 TAIL_ENTRIES = 8192
 TAIL_BYTES = 8 << 20
 
 
-class LogStoppedError(InvariantError):
-    """The log has stopped. `outcome` says of an entry whether it may be in the log: "unknown" or "absent"."""
-
-    def __init__(self, outcome: str, cause: BaseException | None) -> None:
-        super().__init__(
-            f"the log has stopped ({cause!r}); this entry's outcome is {outcome}: end the process, mend the disk or "
-            "report the fault, and start again"
-        )
-        self.outcome = outcome
-
-
-class _Group:
-    __slots__ = ("entries", "future", "shards", "size")
-
-    def __init__(
-        self, entries: Sequence[Entry], shards: list[int], size: int, future: asyncio.Future[list[Appended]]
-    ) -> None:
-        self.entries = entries
-        self.shards = shards
-        self.size = size
-        self.future = future
+def _unix_micros() -> int:
+    return time.time_ns() // 1000
 
 
 class SqliteLog:
     """`ingest.log.Log`; make one with `await SqliteLog.open(...)`."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        shards: int = 1,
-        first_seq: int = 1,
-        now: Callable[[], int] = lambda: time.time_ns() // 1000,
-        max_accounts: int = 8192,
-    ) -> None:
-        self._now = now
+    def __init__(self, path: Path, shards: int, first_seq: int, now: Callable[[], int], max_accounts: int) -> None:
         self._shards = shards
-        self._writer = open_writer(path, shards=shards, first_seq=first_seq)
+        self._con = con = open_writer(path, shards=shards, first_seq=first_seq)
         self._reader = open_reader(path)
         self._index = SqliteIndex(self._reader, max_accounts)
-        self._ends = read_ends(self._writer, shards)
+        ends = read_ends(con, shards)
         self._oldest = read_oldest(self._reader)
-        self._expansions = read_expansions(self._writer)
-        self._tails: list[Tail[Derived]] = [Tail(end, TAIL_ENTRIES, TAIL_BYTES) for end in self._ends.records]
-        self._events: Tail[FirehoseEvent] = Tail(self._ends.seq, TAIL_ENTRIES, TAIL_BYTES)
-        self._changed = LoopChanges(lambda: self._ends.records, lambda: self._ends.seq)
-        self._waiting: deque[_Group] = deque()
-        self._waiting_bytes = 0
-        self._cuts: deque[tuple[Cut, asyncio.Future[int]]] = deque()
-        self._work = asyncio.Event()
-        self._room = asyncio.Event()
-        self._closing = False
-        self._failure: BaseException | None = None
-        self._thread = ThreadPoolExecutor(1, "headrace-log")
-        self.rejected: Counter[Reason] = Counter()
-        self.appended = 0
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="headrace-log")
+        self._tails: list[Tail[Derived]] = [Tail(end, TAIL_ENTRIES, TAIL_BYTES) for end in ends.records]
+        self._events: Tail[FirehoseEvent] = Tail(ends.seq, TAIL_ENTRIES, TAIL_BYTES)
+        self._changed = LoopChanges(lambda: self._writer.ends.records, lambda: self._writer.ends.seq)
+        expansions = read_expansions(con)
+        self._writer = Writer(
+            con, self._index, Checkpointer(path, con), ends, expansions, now=now, published=self._publish
+        )
 
     @classmethod
     async def open(
@@ -111,20 +67,22 @@ class SqliteLog:
         *,
         shards: int = 1,
         first_seq: int = 1,
-        now: Callable[[], int] = lambda: time.time_ns() // 1000,
+        now: Callable[[], int] = _unix_micros,
         max_accounts: int = 8192,
     ) -> SqliteLog:
         """Open or create the log at `path` and finish what a crash left half done.
 
-        `first_seq` is the first seq of a new log: above every one served before it. Raises InvariantError when the
-        file is of another number of shards.
+        `first_seq` is the first seq of a new log: above every one served before it. `max_accounts` bounds the heads
+        kept in memory (about 1 KB each). Raises InvariantError when the file is of another number of shards.
         """
-        log = cls(path, shards=shards, first_seq=first_seq, now=now, max_accounts=max_accounts)
-        while log._expansions and log._failure is None:
-            await log._changed.next()
+        log = cls(path, shards, first_seq, now, max_accounts)
+        while log._writer.expansions:
+            await asyncio.wait(
+                (asyncio.ensure_future(log._changed.next()), log._writer.task), return_when="FIRST_COMPLETED"
+            )
+            if log._writer.failure is not None:
+                raise LogStoppedError("unknown", log._writer.failure)
         return log
-
-    # Appending.
 
     async def append(self, entry: Entry) -> Appended:
         """Durable and accepted when it returns; raises Rejected, or LogStoppedError."""
@@ -141,20 +99,8 @@ class SqliteLog:
             )
         if not entries:
             return []
-        size = sum(map(_size, entries))
-        while len(self._waiting) >= MAX_WAITING or (self._waiting and self._waiting_bytes + size > MAX_WAITING_BYTES):
-            self._room.clear()
-            await self._room.wait()
-        if self._closing:
-            raise LogStoppedError("absent", self._failure)
         shards = [0 if self._shards == 1 else shard_of(did_of(entry), self._shards) for entry in entries]
-        group = _Group(entries, shards, size, asyncio.get_running_loop().create_future())
-        self._waiting.append(group)
-        self._waiting_bytes += size
-        self._work.set()
-        return await group.future
-
-    # Reading.
+        return await self._writer.put(Group(entries, shards, sum(map(_size, entries))))
 
     @property
     def shards(self) -> int:
@@ -165,7 +111,7 @@ class SqliteLog:
         return self._changed
 
     def records_end(self, shard: int) -> int:
-        return self._ends.records[shard]
+        return self._writer.ends.records[shard]
 
     async def read_records(self, shard: int, after: int, limit: int) -> list[Derived]:
         """HOT: from memory if `after` is not far behind."""
@@ -176,13 +122,15 @@ class SqliteLog:
         return [of_row(row) for row in rows_of(self._reader, SELECT_RECORDS, (low, high, min(limit, MAX_READ)))]
 
     def commits_end(self, shard: int) -> int:
-        return self._ends.commits[shard]
+        return self._writer.ends.commits[shard]
 
     async def read_commits(self, shard: int, after: int, limit: int) -> list[tuple[int, Entry]]:
         low, high = shard << SHARD_BITS | after, (shard + 1) << SHARD_BITS
         sql = "SELECT id, body FROM commits WHERE id>? AND id<? ORDER BY id LIMIT ?"
-        rows = rows_of(self._reader, sql, (low, high, min(limit, MAX_READ)))
-        return [(at & OFFSET_MASK, decode(body)) for at, body in rows]
+        return [
+            (at & OFFSET_MASK, decode(body))
+            for at, body in rows_of(self._reader, sql, (low, high, min(limit, MAX_READ)))
+        ]
 
     async def read_firehose(self, after_seq: int, limit: int) -> list[FirehoseEvent]:
         """HOT: from memory if `after_seq` is not far behind."""
@@ -193,7 +141,7 @@ class SqliteLog:
 
     def firehose_bounds(self) -> tuple[int, int, int]:
         """(oldest seq, newest seq, oldest time); the oldest are 0 when none is kept."""
-        return (self._oldest[0], self._ends.seq, self._oldest[1])
+        return (self._oldest[0], self._writer.ends.seq, self._oldest[1])
 
     def head(self, did: str) -> Head | None:
         return self._index.head(did)
@@ -204,123 +152,46 @@ class SqliteLog:
     def paths(self, did: str, collection: str | None = None, after: str = "", limit: int = 1000) -> list[str]:
         return self._index.paths(did, collection, after, limit)
 
-    # Keeping.
+    @property
+    def appended(self) -> int:
+        """Entries put into `commits` since the log was opened."""
+        return self._writer.appended
+
+    @property
+    def rejected(self) -> Counter[Reason]:
+        """Entries refused since the log was opened, by reason."""
+        return self._writer.rejected
 
     async def truncate(
         self, *, commits: Mapping[str, Mapping[int, int]], records: Mapping[str, Mapping[int, int]], now: int
     ) -> int:
-        """Drop what no consumer needs any more (`ingest.log_truncate`); returns the number of rows dropped.
+        """Drop what no consumer needs any more (`ingest.log_truncate`); returns the number of rows looked at.
 
-        `commits` and `records` map the consumers of each topic to their offset per shard. In small transactions,
+        `commits` and `records` map the consumers of each topic to their offset per shard. Goes in small transactions,
         between the batches.
         """
-        if self._closing:
-            raise LogStoppedError("absent", self._failure)
-        dropped = 0
-        cut = Cut(now, commits, records)
-        while True:
-            future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            self._cuts.append((cut, future))
-            self._work.set()
-            count = await future
-            if not count:
-                return dropped
-            dropped += count
+        cut, total = Cut(now, commits, records), 0
+        while count := await self._writer.cut(cut):
+            total += count
+        self._oldest = read_oldest(self._reader)
+        return total
 
     async def stopped(self) -> BaseException:
         """Waits until the log has stopped by itself, and says why; the composition root ends the process then."""
-        await asyncio.wait((self._task,))
-        if self._failure is None:
-            await asyncio.Event().wait()
-        assert self._failure is not None
-        return self._failure
+        await asyncio.wait((self._writer.task,))
+        if self._writer.failure is None:
+            await asyncio.get_running_loop().create_future()
+        assert self._writer.failure is not None
+        return self._writer.failure
 
     async def close(self) -> None:
-        """Write what waits, then close the file."""
-        self._closing = True
-        self._work.set()
-        await asyncio.wait((self._task,))
-        self._thread.shutdown()
+        """Write what waits, then close the file; the writer's connection last, which tidies the write-ahead log."""
+        await self._writer.finish()
         self._reader.close()
-        if self._failure is None:
-            self._writer.close()
-
-    # The writer.
-
-    async def _run(self) -> None:
-        try:
-            while not self._closing or self._waiting or self._cuts:
-                if not self._waiting and not self._cuts and not self._expansions:
-                    self._work.clear()
-                    await self._work.wait()
-                    continue
-                if self._waiting or self._expansions:
-                    await self._write_batch()
-                if self._cuts:
-                    await self._cut()
-        except Exception as error:  # noqa: BLE001 - whatever it is, this log writes nothing more
-            self._stop(error)
-
-    async def _write_batch(self) -> None:
-        """HOT: one transaction."""
-        batch = Batch(self._writer, self._index, self._ends, self._now())
-        for shard, left in self._expansions.items():
-            batch.step(shard, left)
-        taken: list[_Group] = []
-        try:
-            results = self._judge(batch, taken)
-            point("log.before_insert")
-            self._writer.execute("BEGIN IMMEDIATE")
-            batch.write(self._writer)
-            point("log.before_commit")
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._writer.execute, "COMMIT")
-            point("log.after_commit")
-        except Exception as error:
-            for group in taken:
-                if not group.future.done():
-                    group.future.set_exception(LogStoppedError("unknown", error))
-            raise
-        self._publish(batch)
-        for group, result in zip(taken, results, strict=True):
-            if group.future.done():  # its appender was cancelled; the entry stands
-                continue
-            if isinstance(result, Rejected):
-                group.future.set_exception(result)
-            else:
-                group.future.set_result(result)
-        if self._expansions:
-            point("derive.mid_expansion")
-        self._changed.notify()
-
-    def _judge(self, batch: Batch, taken: list[_Group]) -> list[list[Appended] | Rejected]:
-        """Take from the queue what this transaction may hold; groups of a busy shard wait, in order."""
-        results: list[list[Appended] | Rejected] = []
-        waiting = self._waiting
-        busy = {shard for shard, left in batch.expansions.items() if left is not None}
-        passed: list[_Group] = []
-        room = MAX_BATCH_BYTES
-        while waiting and len(taken) < MAX_BATCH and room > 0:
-            group = waiting.popleft()
-            if busy and not busy.isdisjoint(group.shards):
-                passed.append(group)
-                busy.update(group.shards)
-                if len(busy) == self._shards:
-                    break
-                continue
-            taken.append(group)
-            room -= group.size
-            results.append(batch.add(group.entries, group.shards))
-            if len(batch.expansions) > 0:
-                busy.update(shard for shard, left in batch.expansions.items() if left is not None)
-        waiting.extendleft(reversed(passed))
-        self._waiting_bytes -= sum(group.size for group in taken)
-        self._room.set()
-        return results
+        self._con.close()
 
     def _publish(self, batch: Batch) -> None:
-        """HOT: the batch is durable; let it be seen."""
-        self._index.committed(batch.known_here, batch.numbers)
-        self._ends = batch.ends
+        """HOT: let a durable batch be seen."""
         tails = self._tails
         for shard, entry in batch.derived:
             value = entry.value if isinstance(entry, RecordEntry) else None
@@ -329,37 +200,7 @@ class SqliteLog:
             self._events.push(event, 256 + len(event.tail))
         if not self._oldest[0] and batch.events:
             self._oldest = (batch.events[0].seq, batch.events[0].time)
-        for shard, left in batch.expansions.items():
-            if left is None:
-                self._expansions.pop(shard, None)
-            else:
-                self._expansions[shard] = left
-        self.appended += len(batch.commits)
-        self.rejected.update(batch.rejected)
-
-    async def _cut(self) -> None:
-        cut, future = self._cuts.popleft()
-        held = {shard: min((left.source, *left.chunks)) & OFFSET_MASK for shard, left in self._expansions.items()}
-        step = partial(truncate_step, self._writer, cut, self._ends, held)
-        count = await asyncio.get_running_loop().run_in_executor(self._thread, step)
-        self._oldest = read_oldest(self._reader)
-        if not future.done():
-            future.set_result(count)
-
-    def _stop(self, error: BaseException) -> None:
-        """Nothing is written after this."""
-        self._failure = error
-        self._closing = True
-        self._room.set()
-        for group in self._waiting:
-            if not group.future.done():
-                group.future.set_exception(LogStoppedError("absent", error))
-        for _, future in self._cuts:
-            if not future.done():
-                future.set_exception(LogStoppedError("absent", error))
-        self._waiting.clear()
-        self._cuts.clear()
-        self._changed.notify()
+        asyncio.get_running_loop().call_soon(self._changed.notify)
 
 
 def _expands(entry: Entry) -> bool:

@@ -133,6 +133,10 @@ class Batch:
         self._merge(trial)
         return results
 
+    def busy(self) -> set[int]:
+        """Shards with an expansion that this transaction leaves half done."""
+        return {shard for shard, left in self.expansions.items() if left is not None}
+
     def step(self, shard: int, todo: Expansion) -> None:
         """The next step of an expansion."""
         end = self.ends.records[shard]

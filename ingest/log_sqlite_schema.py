@@ -46,7 +46,7 @@ def open_writer(path: Path, *, shards: int, first_seq: int) -> apsw.Connection:
     con.execute("PRAGMA journal_mode=WAL")
     con.execute("PRAGMA synchronous=FULL")
     con.execute("PRAGMA cache_size=-16384")
-    con.execute("PRAGMA wal_autocheckpoint=4000")
+    con.execute("PRAGMA wal_autocheckpoint=0")  # see log_sqlite_checkpoint
     con.execute("PRAGMA journal_size_limit=67108864")
     if not con.execute("SELECT 1 FROM sqlite_schema WHERE name='meta'").fetchall():
         with con:
