@@ -6,7 +6,12 @@ src/data-plane/server/routes/feeds.ts). `posts_count` stands in POSTS_WITH_REPLI
 
 from __future__ import annotations
 
-from views.table import APPLIED, Table, integer, newest_first, text
+from collections.abc import Iterable
+
+from views.post_view import HAS_IMAGES, HAS_VIDEO, media_kinds
+from views.record import POST, REPOST, Record
+from views.table import APPLIED, Key, Row, Table, integer, newest_first, text
+from views.view import REPOSTED, View
 
 POSTS_WITH_REPLIES = 0
 POSTS_NO_REPLIES = 1
@@ -29,3 +34,36 @@ TABLE = Table(
     ),
     statics=(integer("posts_count", "live posts, replies included, reposts not"), APPLIED),
 )
+
+_REPOSTS_IN = (POSTS_WITH_REPLIES, POSTS_NO_REPLIES, POSTS_AND_AUTHOR_THREADS)
+
+
+def _post(post: Record) -> Iterable[Row]:
+    did = post.did
+    reply = post.value.get("reply")
+    filters = [POSTS_WITH_REPLIES]
+    if reply is None:
+        filters += (POSTS_NO_REPLIES, POSTS_AND_AUTHOR_THREADS)
+    elif reply["root"]["uri"].startswith(f"at://{did}/"):
+        filters.append(POSTS_AND_AUTHOR_THREADS)
+    if "embed" in post.value:
+        kinds = media_kinds(post.value)
+        if kinds & HAS_IMAGES:
+            filters.append(POSTS_WITH_MEDIA)
+        if kinds & HAS_VIDEO:
+            filters.append(POSTS_WITH_VIDEO)
+    tail = (post.sort_at, post.uri, "", "", post.first_time)
+    return [(did, each, *tail) for each in filters]
+
+
+def _reposted(repost: Row) -> Iterable[Row]:
+    actor, _, subject, rkey, sort_at, _, indexed_at, cid = repost
+    tail = (sort_at, subject, f"at://{actor}/{REPOST}/{rkey}", cid, indexed_at)
+    return [(actor, each, *tail) for each in _REPOSTS_IN]
+
+
+def _tally(post: Record) -> Iterable[tuple[Key, int]]:
+    return (((post.did, POSTS_WITH_REPLIES), 0),)
+
+
+VIEW = View(TABLE, rows={POST: _post, REPOSTED: _reposted}, tallies={POST: _tally})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from views.table import Table, integer, text
+from views.view import View
 
 PARTITIONS = 16
 
@@ -12,3 +13,5 @@ TABLE = Table(
     partition=(integer("bucket", "0 to 15: `bucket(did)`"),),
     clustering=(text("did", "an author with at least one pull row"),),
 )
+
+VIEW = View(TABLE)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from views.table import Table, text
+from collections.abc import Iterable
+
+from views.table import Row, Table, text
+from views.view import BLOCKED, View
 
 TABLE = Table(
     "blocked_by",
@@ -11,3 +14,11 @@ TABLE = Table(
     clustering=(text("actor", "who blocks"),),
     columns=(text("uri", "of the block that counts"),),
 )
+
+
+def _rows(block: Row) -> Iterable[Row]:
+    actor, subject, _, uri, _ = block
+    return ((subject, actor, uri),)
+
+
+VIEW = View(TABLE, rows={BLOCKED: _rows})

@@ -5,7 +5,11 @@ Both ways of a pair are (a, b) and (b, a) here; `blocked_by` is for listing alon
 
 from __future__ import annotations
 
-from views.table import Table, integer, text
+from collections.abc import Iterable
+
+from views.record import BLOCK, Record
+from views.table import Row, Table, integer, text
+from views.view import BLOCKED, View
 
 TABLE = Table(
     "blocks_by_actor",
@@ -14,3 +18,10 @@ TABLE = Table(
     clustering=(text("subject", "DID blocked"), text("rkey", "of the block")),
     columns=(text("uri", "of the block"), integer("sort_at", "unix microseconds: min(createdAt, first_time)")),
 )
+
+
+def _rows(record: Record) -> Iterable[Row]:
+    return ((record.did, record.value["subject"], record.rkey, record.uri, record.sort_at),)
+
+
+VIEW = View(TABLE, rows={BLOCK: _rows}, first=BLOCKED)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from views.table import Table, newest_first, text
+from collections.abc import Iterable
+
+from views.table import Row, Table, newest_first, text
+from views.view import BLOCKED, View
 
 TABLE = Table(
     "blocks_by_time",
@@ -11,3 +14,11 @@ TABLE = Table(
     clustering=(newest_first(), text("subject", "DID blocked")),
     columns=(text("uri", "of the block that counts"),),
 )
+
+
+def _rows(block: Row) -> Iterable[Row]:
+    actor, subject, _, uri, sort_at = block
+    return ((actor, sort_at, subject, uri),)
+
+
+VIEW = View(TABLE, rows={BLOCKED: _rows})

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from views.table import APPLIED, Table, integer, text
+from collections.abc import Iterable
+
+from views.record import FOLLOW, Record
+from views.table import APPLIED, Key, Row, Table, integer, text
+from views.view import FOLLOWED, Tally, View
 
 TABLE = Table(
     "follows_by_actor",
@@ -15,3 +19,15 @@ TABLE = Table(
     ),
     statics=(integer("follows_count", "distinct subjects"), APPLIED),
 )
+
+
+def _rows(record: Record) -> Iterable[Row]:
+    return ((record.did, record.value["subject"], record.rkey, record.sort_at, record.first_time),)
+
+
+def _tally(follow: Row) -> Iterable[tuple[Key, int]]:
+    return (((follow[0],), 0),)
+
+
+_TALLIES: dict[str, Tally] = {FOLLOWED: _tally}
+VIEW = View(TABLE, rows={FOLLOW: _rows}, tallies=_TALLIES, first=FOLLOWED)

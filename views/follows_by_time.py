@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from views.table import Table, newest_first, text
+from collections.abc import Iterable
+
+from views.record import FOLLOW
+from views.table import Row, Table, newest_first, text
+from views.view import FOLLOWED, View
 
 TABLE = Table(
     "follows_by_time",
@@ -11,3 +15,11 @@ TABLE = Table(
     clustering=(newest_first(), text("subject", "DID followed")),
     columns=(text("uri", "of the follow that counts"),),
 )
+
+
+def _rows(follow: Row) -> Iterable[Row]:
+    actor, subject, rkey, sort_at, _ = follow
+    return ((actor, sort_at, subject, f"at://{actor}/{FOLLOW}/{rkey}"),)
+
+
+VIEW = View(TABLE, rows={FOLLOWED: _rows})

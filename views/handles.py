@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from views.table import Table, integer, text
+from collections.abc import Iterable
+
+from views.actors import TABLE as ACTORS
+from views.table import Row, Table, integer, text
+from views.view import ACTOR, View
 
 TABLE = Table(
     "handles",
@@ -11,3 +15,12 @@ TABLE = Table(
     clustering=(text("did", "an account that verified it"),),
     columns=(integer("verified_at", "log time, microseconds"),),
 )
+
+
+def _rows(actor: Row) -> Iterable[Row]:
+    handle = actor[_HANDLE]
+    return ((handle, actor[0], actor[_VERIFIED_AT]),) if handle is not None and actor[_STATUS] != "deleted" else ()
+
+
+_HANDLE, _STATUS, _VERIFIED_AT = (ACTORS.index(name) for name in ("handle", "status", "verified_at"))
+VIEW = View(TABLE, rows={ACTOR: _rows})

@@ -5,7 +5,11 @@ Beside `actors` and not in it, so that a commit does not rewrite a profile.
 
 from __future__ import annotations
 
-from views.table import Table, integer, text
+from collections.abc import Iterable
+
+from schemas.entries import HeadEntry
+from views.table import Row, Table, integer, text
+from views.view import HEAD, View
 
 TABLE = Table(
     "heads",
@@ -13,3 +17,10 @@ TABLE = Table(
     partition=(text("did", "account"),),
     columns=(text("rev", "TID of the newest commit seen"), integer("offset", "of its entry in `records`")),
 )
+
+
+def _rows(head: HeadEntry) -> Iterable[Row]:
+    return ((head.did, str(head.rev), head.offset),)
+
+
+VIEW = View(TABLE, rows={HEAD: _rows})

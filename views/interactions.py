@@ -5,7 +5,14 @@ An actor's like or repost counts once: the one with the smallest rkey. Replies a
 
 from __future__ import annotations
 
-from views.table import APPLIED, Table, integer, newest_first, text
+from collections.abc import Iterable
+
+from views.post_view import quoted
+from views.record import LIKE as LIKE_NSID
+from views.record import POST, Record
+from views.record import REPOST as REPOST_NSID
+from views.table import APPLIED, Row, Table, integer, newest_first, text
+from views.view import LIKED, REPOSTED, Rows, Tally, View
 
 LIKE = 0
 REPOST = 1
@@ -35,3 +42,33 @@ TABLE = Table(
         APPLIED,
     ),
 )
+
+
+def _liked(like: Row) -> Iterable[Row]:
+    actor, _, subject, rkey, sort_at, created_at, indexed_at, cid = like
+    return ((subject, LIKE, sort_at, actor, f"at://{actor}/{LIKE_NSID}/{rkey}", created_at, indexed_at, cid),)
+
+
+def _reposted(repost: Row) -> Iterable[Row]:
+    actor, _, subject, rkey, sort_at, created_at, indexed_at, cid = repost
+    return ((subject, REPOST, sort_at, actor, f"at://{actor}/{REPOST_NSID}/{rkey}", created_at, indexed_at, cid),)
+
+
+def _post(post: Record) -> Iterable[Row]:
+    tail = (post.sort_at, post.did, post.uri, post.created_at, post.first_time, post.cid)
+    reply, quote = post.value.get("reply"), quoted(post.value)
+    rows = []
+    if reply is not None:
+        rows.append((reply["parent"]["uri"], REPLY, *tail))
+    if quote is not None:
+        rows.append((quote, QUOTE, *tail))
+    return rows
+
+
+def _tally_of(rows: Rows) -> Tally:
+    # The statics stand in the order of the kinds.
+    return lambda thing: [((row[0],), row[1]) for row in rows(thing)]
+
+
+_ROWS: dict[str, Rows] = {LIKED: _liked, REPOSTED: _reposted, POST: _post}
+VIEW = View(TABLE, rows=_ROWS, tallies={source: _tally_of(rows) for source, rows in _ROWS.items()})

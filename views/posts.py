@@ -7,11 +7,14 @@ root is valid (decided at read).
 
 from __future__ import annotations
 
-from views.table import Table, blob, integer, text
+from collections.abc import Iterable
 
-HAS_IMAGES = 1
-HAS_VIDEO = 2
-HAS_EXTERNAL = 4
+from views.post_view import HAS_EXTERNAL, HAS_IMAGES, HAS_VIDEO, media_kinds, post_view, quoted, self_labels
+from views.record import POST, Record
+from views.table import Row, Table, blob, integer, text
+from views.view import View
+
+__all__ = ["HAS_EXTERNAL", "HAS_IMAGES", "HAS_VIDEO", "TABLE", "VIEW"]
 
 TABLE = Table(
     "posts",
@@ -31,3 +34,28 @@ TABLE = Table(
         blob("labels", "self-labels: label objects joined by commas, without brackets"),
     ),
 )
+
+
+def _rows(post: Record) -> Iterable[Row]:
+    value = post.value
+    reply = value.get("reply")
+    view, media = post_view(post)
+    return (
+        (
+            post.uri,
+            post.cid,
+            view,
+            media,
+            quoted(value),
+            None if reply is None else reply["root"]["uri"],
+            None if reply is None else reply["parent"]["uri"],
+            post.sort_at,
+            post.first_time,
+            media_kinds(value),
+            ",".join(value.get("langs", ())),
+            self_labels(post),
+        ),
+    )
+
+
+VIEW = View(TABLE, rows={POST: _rows})

@@ -6,6 +6,7 @@ Unknown and invalid records are rows too. Does not own what a record means to ot
 from __future__ import annotations
 
 from views.table import Table, blob, integer, text
+from views.view import View
 
 TABLE = Table(
     "records",
@@ -21,3 +22,6 @@ TABLE = Table(
         text("invalid", "why it projects to no other rows; empty when it may"),
     ),
 )
+
+# Written by the step itself: every entry makes a row, whatever it means.
+VIEW = View(TABLE)

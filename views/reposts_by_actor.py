@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from views.table import Table, integer, text
+from collections.abc import Iterable
+
+from views.bucket import bucket
+from views.record import REPOST, Record
+from views.table import Key, Row, Table, integer, text
+from views.view import REPOSTED, View
 
 BUCKETS = 8
 
@@ -18,3 +23,17 @@ TABLE = Table(
         text("cid", "of the record"),
     ),
 )
+
+
+def key(actor: str, subject: str) -> Key:
+    """What `get_many` finds the one that counts by."""
+    return (actor, bucket(subject, BUCKETS), subject)
+
+
+def _rows(record: Record) -> Iterable[Row]:
+    subject = record.value["subject"]["uri"]
+    times = (record.sort_at, record.created_at, record.first_time)
+    return ((record.did, bucket(subject, BUCKETS), subject, record.rkey, *times, record.cid),)
+
+
+VIEW = View(TABLE, rows={REPOST: _rows}, first=REPOSTED)

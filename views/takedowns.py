@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from views.table import Table, integer, text
+from collections.abc import Iterable
+
+from schemas.entries import TakedownEntry
+from views.table import Row, Table, integer, text
+from views.view import TAKEDOWN, View
 
 TABLE = Table(
     "takedowns",
@@ -10,3 +14,10 @@ TABLE = Table(
     partition=(text("uri", "the record"),),
     columns=(integer("offset", "of the entry in `records`"),),
 )
+
+
+def _rows(entry: TakedownEntry) -> Iterable[Row]:
+    return ((entry.uri, entry.offset),)
+
+
+VIEW = View(TABLE, rows={TAKEDOWN: _rows})

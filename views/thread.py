@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from views.table import Table, newest_first, text
+from collections.abc import Iterable
+
+from views.record import POST, Record
+from views.table import Row, Table, newest_first, text
+from views.view import View
 
 TABLE = Table(
     "thread",
@@ -11,3 +15,13 @@ TABLE = Table(
     clustering=(text("uri", "of a reply"),),
     columns=(text("parent", "URI of what it answers"), newest_first()),
 )
+
+
+def _rows(post: Record) -> Iterable[Row]:
+    reply = post.value.get("reply")
+    if reply is None:
+        return ()
+    return ((reply["root"]["uri"], post.uri, reply["parent"]["uri"], post.sort_at),)
+
+
+VIEW = View(TABLE, rows={POST: _rows})

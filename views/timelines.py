@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from views.table import APPLIED, Table, integer, newest_first, text
+from views.view import View
 
 TABLE = Table(
     "timelines",
@@ -15,3 +16,5 @@ TABLE = Table(
         APPLIED,
     ),
 )
+
+VIEW = View(TABLE)
