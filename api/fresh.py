@@ -6,15 +6,12 @@ says how far that is. Does not own progress (the runner's watermark vector) nor 
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Callable
 from typing import Protocol
 
 from api.metrics import HttpMetrics
-from ingest.log import Appended
 
 WAIT_SECONDS = 1.0
-# Only writes the views may not have passed matter: at 2,000 writes/s this remembers 8 s of distinct writers.
-_REMEMBERED = 16_384
 
 
 class Progress(Protocol):
@@ -26,29 +23,22 @@ class Progress(Protocol):
 
 
 class ReadYourWrites:
-    """HOT. `note` is called after every append of an account hosted here, `wait` before every read by a viewer."""
+    """HOT: `newest(did)` is the place of an account's newest entry (`ingest.log.RepoIndex.newest`)."""
 
-    def __init__(self, progress: Progress, metrics: HttpMetrics, *, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        newest: Callable[[str], tuple[int, int] | None],
+        metrics: HttpMetrics,
+        *,
+        wait_seconds: float = WAIT_SECONDS,
+    ) -> None:
         self._progress = progress
+        self._newest = newest
         self._seconds = wait_seconds
-        self._last: OrderedDict[str, tuple[int, int]] = OrderedDict()
-        self._reached = metrics.waits.labels("reached")
-        self._timed_out = metrics.waits.labels("timed_out")
-
-    def note(self, did: str, appended: Appended) -> None:
-        last = self._last
-        last[did] = (appended.shard, appended.records_end)
-        last.move_to_end(did)
-        if len(last) > _REMEMBERED:
-            last.popitem(last=False)
+        self._timed_out = metrics.stale_reads
 
     async def wait(self, viewer: str) -> None:
-        place = self._last.get(viewer)
-        if place is None:
-            return
-        if await self._progress.reached(place[0], place[1], self._seconds):
-            self._reached.inc()
-            if self._last.get(viewer) == place:  # no write came meanwhile
-                del self._last[viewer]
-        else:
+        place = self._newest(viewer)
+        if place is not None and not await self._progress.reached(place[0], place[1], self._seconds):
             self._timed_out.inc()

@@ -28,10 +28,9 @@ class HttpMetrics:
         self.limited = Counter(
             "headrace_xrpc_rate_limited_total", "Requests refused by a rate limit.", ["rule"], registry=registry
         )
-        self.waits = Counter(
-            "headrace_read_your_writes_waits_total",
-            "Reads that waited for the viewer's own last write.",
-            ["outcome"],
+        self.stale_reads = Counter(
+            "headrace_read_your_writes_timeouts_total",
+            "Reads answered before the views held the viewer's own last write.",
             registry=registry,
         )
         self.subscribers = Gauge(

@@ -16,19 +16,11 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from api.firehose import FirehoseHub, TooSlowError
 from api.xrpc import Ctx, Endpoint
-from schemas import cbor
+from ingest.repo.frame import error_frame, info_frame
 
 _PING_SECONDS = 30.0
 _SEND_SECONDS = 60.0  # a subscriber whose socket takes nothing for this long is cut
 _BATCH = 100
-
-
-def message_frame(kind: str, body: dict[str, Any]) -> bytes:
-    return cbor.encode({"op": 1, "t": kind}) + cbor.encode(body)
-
-
-def error_frame(name: str, message: str) -> bytes:
-    return cbor.encode({"op": -1}) + cbor.encode({"error": name, "message": message})
 
 
 async def handle(ctx: Ctx) -> web.StreamResponse:
@@ -67,7 +59,7 @@ async def _send(socket: web.WebSocketResponse, hub: FirehoseHub, cursor: int | N
         return "future_cursor"
     if 0 < after < oldest - 1:
         message = "Requested cursor exceeded limit. Possibly missing events"
-        await socket.send_bytes(message_frame("#info", {"name": "OutdatedCursor", "message": message}))
+        await socket.send_bytes(info_frame("OutdatedCursor", message))
     was_live = False
     with hub.subscription():
         while not hub.closed:
