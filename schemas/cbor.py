@@ -20,7 +20,15 @@ from cbrrr import decode_dag_cbor, encode_dag_cbor
 
 from schemas.cid import Cid, CidRefused
 from schemas.errors import InvariantError, Refused
-from schemas.limits import CBOR_CONTAINER_MAX, CBOR_DEPTH_MAX, CBOR_KEY_MAX, INT_MAX, INT_MIN, RECORD_CBOR_MAX
+from schemas.limits import (
+    CBOR_CONTAINER_MAX,
+    CBOR_CONTAINERS_MAX,
+    CBOR_DEPTH_MAX,
+    CBOR_KEY_MAX,
+    INT_MAX,
+    INT_MIN,
+    RECORD_CBOR_MAX,
+)
 
 Value: TypeAlias = "bool | int | str | bytes | Cid | list[Value] | dict[str, Value] | None"
 
@@ -85,12 +93,12 @@ def encode(value: Any) -> bytes:
 
 
 def check_heads(data: bytes) -> None:
-    """Refuse depth and container length by reading the heads alone, before anything is built.
+    """Refuse depth, length and number of containers by reading the heads alone, before anything is built.
 
     Says nothing of malformed bytes: it stops where they begin, and so does the decoder.
     """
     outer: list[int] = []
-    left, position, end = 1, 0, len(data)
+    left, position, end, containers = 1, 0, len(data), 0
     while True:
         while left == 0:
             if not outer:
@@ -113,6 +121,11 @@ def check_heads(data: bytes) -> None:
         elif kind in (_ARRAY, _MAP):
             if count > CBOR_CONTAINER_MAX:
                 raise _too_long(count)
+            containers += 1
+            if containers > CBOR_CONTAINERS_MAX:
+                raise CborRefused(
+                    CborReason.CONTAINER, f"expected at most {CBOR_CONTAINERS_MAX} maps and arrays in all"
+                )
             outer.append(left)
             if len(outer) > CBOR_DEPTH_MAX:
                 raise _too_deep()

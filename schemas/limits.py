@@ -29,6 +29,7 @@ RECORD_JSON_MAX: Final = 2_097_152  # validation
 RECORD_BLOCK_MAX: Final = 1_000_000  # specs/sync: at write and on the wire
 CBOR_DEPTH_MAX: Final = 32  # validation: containers within containers
 CBOR_CONTAINER_MAX: Final = 131_072  # validation: entries of one map or array
+CBOR_CONTAINERS_MAX: Final = 131_072  # ours: maps and arrays of one value; an empty one is 1 byte on the wire, 64 here
 CBOR_KEY_MAX: Final = 8_192  # validation: UTF-8 bytes of one map key
 CID_MAX: Final = 100  # validation: bytes of a binary CID
 INT_MIN: Final = -(2**63)  # specs/data-model: signed 64 bit

@@ -16,6 +16,7 @@ from schemas.cid import Cid
 from schemas.errors import InvariantError
 from schemas.limits import (
     CBOR_CONTAINER_MAX,
+    CBOR_CONTAINERS_MAX,
     CBOR_DEPTH_MAX,
     CBOR_KEY_MAX,
     CID_MAX,
@@ -187,6 +188,14 @@ def test_containers_are_held_at_the_limit_and_one_past_it(make):
 
     assert len(cbor.decode(cbor.encode(make(CBOR_CONTAINER_MAX)), limit)) == CBOR_CONTAINER_MAX
     assert refusal(cbor.encode(make(CBOR_CONTAINER_MAX + 1)), limit) is CborReason.CONTAINER
+
+
+@pytest.mark.parametrize("empty", [[], {}])
+def test_the_containers_of_one_value_are_held_at_the_limit_and_one_past_it(empty):
+    at_limit = [[empty] * (CBOR_CONTAINERS_MAX - 5), [empty], []]
+
+    assert cbor.decode(cbor.encode(at_limit)) == at_limit
+    assert refusal(cbor.encode([*at_limit, []])) is CborReason.CONTAINER
 
 
 @pytest.mark.parametrize("letter", ["k", "é", "語", "🙂"])

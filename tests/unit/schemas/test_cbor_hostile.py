@@ -26,6 +26,7 @@ MATRIX = {
     "array length bomb 2^32": ("b'\\x9b\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x00'", FORM),
     "bytes length bomb 2^40": ("b'\\x5b\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00'", FORM),
     "1,000,000-element array": ("b'\\x9a\\x00\\x0f\\x42\\x40' + bytes(1_000_000)", CONTAINER),
+    "5,000,000 empty maps": ("b'\\x98\\x26' + (b'\\x9a\\x00\\x02\\x00\\x00' + b'\\xa0' * 131_072) * 38", CONTAINER),
     "duplicate keys": ("b'\\xa2\\x61a\\x01\\x61a\\x02'", FORM),
     "unsorted keys": ("b'\\xa2\\x61b\\x01\\x61a\\x02'", FORM),
     "indefinite array": ("b'\\x9f\\x01\\xff'", FORM),
