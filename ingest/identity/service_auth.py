@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from os import urandom
 from typing import Any
 
@@ -95,13 +95,13 @@ async def verify(
 
     Raises XrpcError(401) with the reference's names. Nothing is fetched for a token whose claims do not hold.
     """
-    header, claims = _open(token)
+    claims = _open(token)
     iss, jti, exp = _check(claims, audiences, lxm, now)
     key = await _key(resolver, iss)
-    if not _signed(token, header, key):
+    if not _signed(token, key):
         # The key may have been rotated since the document was cached.
         fresh = await _key(resolver, iss, refresh=True)
-        if fresh == key or not _signed(token, header, fresh):
+        if fresh == key or not _signed(token, fresh):
             raise XrpcError("BadJwtSignature", "jwt signature does not match jwt issuer", 401)
     replays.use(iss, jti, exp, now)
     return iss
@@ -110,13 +110,13 @@ async def verify(
 def unverified_method(token: str) -> str | None:
     """The `lxm` a token claims, for logs and limits; proves nothing."""
     try:
-        found = _open(token)[1].get("lxm")
+        found = _open(token).get("lxm")
     except XrpcError:
         return None
     return found if isinstance(found, str) else None
 
 
-def _open(token: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
+def _open(token: str) -> dict[str, Any]:
     if len(token) > MAX_TOKEN or token.count(".") != 2 or not token.isascii():
         raise _bad("poorly formatted jwt")
     try:
@@ -134,7 +134,7 @@ def _open(token: str) -> tuple[Mapping[str, Any], dict[str, Any]]:
         raise _bad("unsupported jwt algorithm or header")
     if header.get("kid", "#atproto").rpartition("#")[2] != "atproto":
         raise _bad("only the issuer's #atproto key signs here")
-    return header, claims
+    return claims
 
 
 def _check(claims: dict[str, Any], audiences: Collection[str], lxm: str, now: float) -> tuple[Did, str, float]:
@@ -177,9 +177,8 @@ async def _key(resolver: DidResolver, iss: Did, *, refresh: bool = False) -> Pub
     return document.signing_key
 
 
-def _signed(token: str, header: Mapping[str, Any], key: PublicKey) -> bool:
-    if ALGORITHMS[key.curve] != header["alg"]:
-        return False
+def _signed(token: str, key: PublicKey) -> bool:
+    """Whether `key` signed, by its own algorithm: the header may not choose another (jws.py ties it to the curve)."""
     verifying: Any = key
     try:
         _JWS.decode(token, verifying, algorithms=[ALGORITHMS[key.curve]])

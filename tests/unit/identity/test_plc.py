@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from ingest.identity import plc_op
+from ingest.identity import plc, plc_op
 from ingest.identity.plc_limits import HOUR_MS, check, check_rate
 from ingest.identity.plc_op import PlcReason, PlcRefused
 from ingest.identity.plc_store import PlcDirectory
@@ -109,8 +111,6 @@ async def test_only_rotation_keys_may_sign(directory):
 
 
 async def test_of_two_operations_on_one_prev_in_one_batch_the_second_is_refused(directory):
-    import asyncio
-
     first = genesis()
     await directory.submit(first.did, first.json)
     rivals = [after(first, also_known_as=[f"at://{name}.test"]) for name in ("bob", "carol")]
@@ -300,17 +300,40 @@ def test_a_rotation_key_of_an_unknown_type_is_refused():
     assert refused.value.reason is PlcReason.KEY
 
 
+def test_an_operation_as_old_as_the_one_before_it_is_refused():
+    first = genesis()
+    entry = plc.LogEntry(first.did, first, first.cid, nullified=False, created=1000)
+
+    assert plc.accept(first.did, [entry], after(first), 1001) == []
+    with pytest.raises(PlcRefused) as refused:
+        plc.accept(first.did, [entry], after(first), 1000)
+    assert refused.value.reason is PlcReason.ORDER
+
+
+def test_a_signature_has_one_spelling():
+    op = genesis()
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    spelling = op.json["sig"]
+    last = letters.index(spelling[-1])
+    twins = [spelling[:-1] + letters[last + spare] for spare in range(1, 16)]
+
+    assert last % 16 == 0
+    assert op.signer(KEYS) == 1
+    for twin in [*twins, spelling + "==", spelling + "\n", spelling[:-1], "+" + spelling[1:]]:
+        with pytest.raises(PlcRefused) as refused:
+            plc_op.parse(op.json | {"sig": twin}).signer(KEYS)
+        assert refused.value.reason is PlcReason.SIGNATURE
+
+
 async def test_export_pages_neither_skip_nor_repeat_though_the_clock_stands_still(directory):
     ops = [genesis(alsoKnownAs=[f"at://a{number}.test"]) for number in range(25)]
     for op in ops:
         await directory.submit(op.did, op.json)
 
-    from ingest.identity.plc import millis
-
     by_time, after_time, by_seq, after_seq = [], 0, [], 0
     while page := await directory.export(4, after_time):
         by_time += page
-        after_time = millis(page[-1]["createdAt"])
+        after_time = plc.millis(page[-1]["createdAt"])
     while page := await directory.export_after_seq(4, after_seq):
         by_seq += page
         after_seq = page[-1]["seq"]

@@ -129,6 +129,7 @@ BAD = {
     "dpop proof": (forge(header={"typ": "DPoP+JWT"}), "BadJwtType"),
     "critical header": (forge(header={"crit": ["exp"]}), "BadJwt"),
     "detached payload": (forge(header={"b64": False, "crit": ["b64"]}), "BadJwt"),
+    "critical header that is understood": (forge(header={"b64": True, "crit": ["b64"]}), "BadJwt"),
     "another key id": (forge(header={"kid": "#atproto_label"}), "BadJwt"),
     "kid no text": (forge(header={"kid": 1}), "BadJwt"),
     "wrong key": (forge(key=PrivateKey.generate()), "BadJwtSignature"),
