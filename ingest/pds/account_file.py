@@ -15,6 +15,7 @@ from typing import Any
 import apsw
 
 from ingest.pds.secrets import private_file
+from schemas import crash
 from schemas.cid import Cid
 from schemas.tid import Tid
 
@@ -52,9 +53,12 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """What turns the file's state into the overlay's; a record of None is a deletion."""
+    """What turns the file's state into the overlay's; a record of None is a deletion.
 
-    root: Root
+    Without a root only records and references are written (a rebuild in pages, whose root comes last).
+    """
+
+    root: Root | None
     nodes_added: Mapping[bytes, bytes]
     nodes_removed: Iterable[bytes]
     records: Mapping[str, Stored | None]
@@ -90,11 +94,7 @@ class AccountFile:
     # --- reads ---
 
     def root(self) -> Root | None:
-        rows = self._read("SELECT rev, data, cid, block, offset FROM root")
-        if not rows:
-            return None
-        rev, data, cid, block, offset = rows[0]
-        return Root(Tid(rev), Cid(data), Cid(cid), block, offset)
+        return _root(self._db)
 
     def node(self, cid: bytes) -> bytes:
         """Raises KeyError when it is absent. HOT."""
@@ -137,11 +137,9 @@ class AccountFile:
             after = found[-1] + "0"  # "0" is the character after "/"
         return found
 
-    def nodes_since(self, rev: str) -> Iterator[tuple[bytes, bytes]]:
-        yield from self._pages("SELECT rowid, cid, block FROM nodes WHERE rowid > ? AND rev > ? ORDER BY rowid", rev)
-
-    def records_since(self, rev: str) -> Iterator[tuple[bytes, bytes]]:
-        yield from self._pages("SELECT rowid, cid, value FROM records WHERE rowid > ? AND rev > ? ORDER BY rowid", rev)
+    def snapshot(self) -> Snapshot:
+        """The file as it is now, whatever is written meanwhile."""
+        return Snapshot(self.path)
 
     def counts(self) -> tuple[int, int, int]:
         """(nodes, records, blobs referred to)."""
@@ -165,24 +163,21 @@ class AccountFile:
     def _read(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         return self._db.execute(sql, bindings).fetchall()
 
-    def _pages(self, sql: str, rev: str) -> Iterator[tuple[bytes, bytes]]:
-        """In pages, so that no statement stays open while others write."""
-        last = -1
-        while rows := self._read(sql + " LIMIT 200", (last, rev)):
-            last = rows[-1][0]
-            for _, cid, block in rows:
-                yield cid, block
-
     # --- writes ---
 
     def flush(self, flush: Flush) -> None:
         """All of it in one transaction. HOT: runs on the loop, about once a second an account."""
         root, db = flush.root, self._db
-        rev = root.rev
         with db:
             execute, many = db.execute, db.executemany
             many("DELETE FROM nodes WHERE cid = ?", [(cid,) for cid in flush.nodes_removed])
-            many("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", [(c, rev, b) for c, b in flush.nodes_added.items()])
+            if root is not None:
+                rev = root.rev
+                many(
+                    "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)",
+                    [(cid, rev, block) for cid, block in flush.nodes_added.items()],
+                )
+            crash.point("pds.mid_flush")
             many(
                 "INSERT OR REPLACE INTO records VALUES (?, ?, ?, ?)",
                 [(path, r.cid.raw, r.rev, r.value) for path, r in flush.records.items() if r is not None],
@@ -190,10 +185,52 @@ class AccountFile:
             many("DELETE FROM records WHERE path = ?", [(path,) for path, r in flush.records.items() if r is None])
             many("DELETE FROM blob_refs WHERE cid = ? AND path = ?", flush.refs_removed)
             many("INSERT OR IGNORE INTO blob_refs VALUES (?, ?)", flush.refs_added)
-            execute(
-                "INSERT OR REPLACE INTO root VALUES (1, ?, ?, ?, ?, ?)",
-                (rev, root.data.raw, root.cid.raw, root.block, root.offset),
-            )
+            if root is not None:
+                execute(
+                    "INSERT OR REPLACE INTO root VALUES (1, ?, ?, ?, ?, ?)",
+                    (root.rev, root.data.raw, root.cid.raw, root.block, root.offset),
+                )
+
+
+class Snapshot:
+    """One state of an account's file, read on a connection of its own. Close it."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        self._db.set_busy_timeout(10_000)
+        self._db.execute("BEGIN")
+        self._root = _root(self._db)  # the first read fixes the state
+
+    def root(self) -> Root | None:
+        return self._root
+
+    def nodes_since(self, rev: str) -> Iterator[tuple[bytes, bytes]]:
+        yield from self._pages("SELECT rowid, cid, block FROM nodes WHERE rowid > ? AND rev > ? ORDER BY rowid", rev)
+
+    def records_since(self, rev: str) -> Iterator[tuple[bytes, bytes]]:
+        yield from self._pages("SELECT rowid, cid, value FROM records WHERE rowid > ? AND rev > ? ORDER BY rowid", rev)
+
+    def _pages(self, sql: str, rev: str) -> Iterator[tuple[bytes, bytes]]:
+        """In pages, so that no statement stays open while others write."""
+        last = -1
+        while True:
+            rows: list[Any] = self._db.execute(sql + " LIMIT 200", (last, rev)).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            for _, cid, block in rows:
+                yield cid, block
+
+    def close(self) -> None:
+        self._db.close()
+
+
+def _root(db: apsw.Connection) -> Root | None:
+    found: list[Any] = db.execute("SELECT rev, data, cid, block, offset FROM root").fetchall()
+    if not found:
+        return None
+    rev, data, cid, block, offset = found[0]
+    return Root(Tid(rev), Cid(data), Cid(cid), block, offset)
 
 
 def remove(path: Path) -> None:

@@ -176,6 +176,29 @@ class Accounts:
         finally:
             self._cache.pop(did, None)
 
+    # --- moderation ---
+
+    async def set_takedown(self, subject: str, reference: str | None) -> None:
+        """Of an account (a DID) or of a record (an AT-URI), as the log says; None reverses it."""
+
+        def update(db: apsw.Connection) -> None:
+            if subject.startswith("did:"):
+                db.execute("UPDATE accounts SET takedown = ? WHERE did = ?", (reference, subject))
+            elif reference is None:
+                db.execute("DELETE FROM takedowns WHERE uri = ?", (subject,))
+            else:
+                db.execute("INSERT OR REPLACE INTO takedowns VALUES (?, ?)", (subject, reference))
+
+        try:
+            await self.write(update)
+        finally:
+            self._cache.pop(subject, None)
+
+    def record_takedown(self, uri: str) -> str | None:
+        """The moderator's reference, if that record is taken down."""
+        found = self.read("SELECT reference FROM takedowns WHERE uri = ?", (uri,))
+        return found[0][0] if found else None
+
     # --- checkpoints of the account files ---
 
     def checkpoint(self, shard: int) -> int:

@@ -56,6 +56,7 @@ CREATE TABLE blobs (
     PRIMARY KEY (did, cid)
 ) WITHOUT ROWID;
 CREATE INDEX blobs_unfinished ON blobs (state, created) WHERE state != 'referenced';
+CREATE TABLE takedowns (uri TEXT PRIMARY KEY, reference TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE checkpoints (shard INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
 """
 

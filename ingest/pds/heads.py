@@ -1,0 +1,183 @@
+"""The heads in memory: one an account, loaded when asked for, flushed about once a second, dropped when idle.
+
+A head is given out only when its file says what the log's head says; otherwise the file is repaired first
+(rebuild.py). Does not own the repair, nor the writes (writer.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from ingest.log import Log
+from ingest.pds.account_file import Root
+from ingest.pds.account_files import AccountFiles
+from ingest.pds.accounts import Accounts
+from ingest.pds.blob_index import BlobIndex
+from ingest.pds.head import Head
+from ingest.pds.rebuild import is_behind, rebuild
+from ingest.pds.settings import PdsSettings
+from schemas.syntax import Did
+from schemas.topics import shard_of
+
+_log = structlog.get_logger()
+_CHECKPOINT_EVERY = 5  # flush rounds
+
+
+class Heads:
+    def __init__(
+        self, log: Log, files: AccountFiles, accounts: Accounts, blobs: BlobIndex, settings: PdsSettings
+    ) -> None:
+        self._log = log
+        self._files = files
+        self._accounts = accounts
+        self._blobs = blobs
+        self._settings = settings
+        self._heads: OrderedDict[str, Head] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Head]] = {}
+        self._in_flight: dict[str, int] = {}
+        """Accounts with an append whose outcome is not yet in their head, and the end of `commits` before it."""
+        self._seen: dict[int, int] = {}
+        """The newest offset of ours that a head has absorbed, by shard."""
+        self._saved: dict[int, int] = {}
+        self._flusher: asyncio.Task[None] | None = None
+        self.dropped = asyncio.Event()
+        """Set when a flush left blobs for the collector."""
+
+    def start(self) -> None:
+        self._flusher = asyncio.create_task(self._flush_for_ever(), name="pds-flush")
+
+    # --- giving out ---
+
+    async def get(self, did: Did) -> Head:
+        """The head, to read. HOT. Raises XrpcError 503 while the account cannot be read back."""
+        head = self._heads.get(did)
+        if head is not None and not head.closed:
+            self._heads.move_to_end(did)
+            return head
+        loading = self._loading.get(did)
+        if loading is None:
+            loading = self._loading[did] = asyncio.create_task(self._load(did))
+            loading.add_done_callback(lambda _: self._loading.pop(did, None))
+        return await asyncio.shield(loading)
+
+    @asynccontextmanager
+    async def locked(self, did: Did) -> AsyncIterator[Head]:
+        """The head, to write, under the account's lock."""
+        while True:
+            head = await self.get(did)
+            async with head.lock:
+                # It may have been dropped or closed while we waited for the lock.
+                if self._heads.get(did) is head and not head.closed:
+                    yield head
+                    return
+
+    async def _load(self, did: Did) -> Head:
+        old = self._heads.pop(did, None)
+        if old is not None:
+            await self.flush(old)
+        head = Head(did, self._files)
+        if is_behind(head, self._log):
+            _log.warning("account file is behind the log: repairing it", did=did)
+            await rebuild(did, self._files, self._log)
+            head = Head(did, self._files)
+        self._heads[did] = head
+        self._make_room()
+        return head
+
+    def _make_room(self) -> None:
+        for did in [*self._heads]:
+            if len(self._heads) <= self._settings.heads:
+                return
+            if self._heads[did].idle:
+                del self._heads[did]
+
+    def adopt(self, did: Did, root: Root) -> None:
+        """Take in a repo without records that is new here, once the log has it."""
+        head = Head(did, self._files)
+        if head.root is not None:  # a file that an earlier life of the account left
+            self._files.remove(did)
+            head = Head(did, self._files)
+        head.absorb(tree=head.tree.fork(), root=root, nodes={}, records={}, refs_added=(), refs_removed=())
+        self._heads[did] = head
+        self._make_room()
+
+    def close_account(self, head: Head) -> None:
+        """After a rejection or an unknown outcome: nothing is served from this head again, the log is read instead."""
+        head.closed = True
+
+    def forget(self, did: Did) -> None:
+        """The account is gone: its head and its file with it. Call under its lock."""
+        self._in_flight.pop(did, None)
+        head = self._heads.pop(did, None)
+        if head is not None:
+            head.closed = True
+        self._files.remove(did)
+
+    # --- following the log ---
+
+    def sent(self, did: Did) -> None:
+        """An append of this account is about to go out."""
+        self._in_flight[did] = self._log.commits_end(shard_of(did, self._log.shards))
+
+    def settled(self, did: Did, shard: int | None = None, offset: int = 0) -> None:
+        """The append's outcome is in the head (accepted at `offset`), or there is none."""
+        self._in_flight.pop(did, None)
+        if shard is not None and offset > self._seen.get(shard, 0):
+            self._seen[shard] = offset
+
+    async def flush(self, head: Head) -> None:
+        while head.dropped_blobs:
+            # Known to be suspect before the file forgets who referred to them: a crash repeats this from the log.
+            dropped, head.dropped_blobs = head.dropped_blobs, set()
+            await self._blobs.set_state(head.did, dropped, "dropped")
+            self.dropped.set()
+        head.flush(self._settings.nodes_per_head)
+
+    async def flush_all(self) -> None:
+        for head in [*self._heads.values()]:
+            if head.overlay is not None:
+                await self.flush(head)
+                await asyncio.sleep(0)
+
+    def checkpoints(self) -> dict[int, int]:
+        """By shard, the offset of `commits` up to which every file of ours is complete."""
+        found = dict(self._seen)
+        shards = self._log.shards
+        held = [(did, head.overlay.first - 1) for did, head in self._heads.items() if head.overlay is not None]
+        for did, below in (*held, *self._in_flight.items()):
+            shard = shard_of(did, shards)
+            if shard in found:
+                found[shard] = min(found[shard], below)
+        return found
+
+    async def save_checkpoints(self) -> None:
+        found = self.checkpoints()
+        risen = {shard: offset for shard, offset in found.items() if offset > self._saved.get(shard, 0)}
+        if risen:
+            await self._accounts.set_checkpoints(risen)
+            self._saved.update(risen)
+
+    async def _flush_for_ever(self) -> None:
+        rounds = 0
+        while True:
+            await asyncio.sleep(self._settings.flush_interval)
+            await self.flush_all()
+            rounds += 1
+            if rounds % _CHECKPOINT_EVERY == 0:
+                await self.save_checkpoints()
+
+    async def close(self) -> None:
+        """Flush everything; the next start has nothing to replay."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+            await asyncio.gather(self._flusher, return_exceptions=True)
+        for loading in [*self._loading.values()]:
+            await asyncio.gather(loading, return_exceptions=True)
+        await self.flush_all()
+        await self.save_checkpoints()
+        self._heads.clear()
