@@ -78,7 +78,7 @@ class Compiler:
             case Object():
                 return self._object(definition, nsid)
             case Record():
-                return self._object(definition.record, nsid)
+                return self.check(definition.record, nsid)
             case Blob():
                 return scalars.blob(definition)
             case Bytes():
@@ -98,7 +98,9 @@ class Compiler:
         for key, field in definition.properties.items():
             check = self.check(field, nsid)
             properties[key] = containers.nullable(check) if key in definition.nullable else check
-        return containers.structure(properties, definition.required)
+        # A default satisfies a requirement, as in the reference.
+        required = tuple(key for key in definition.required if default_of(definition.properties[key]) is None)
+        return containers.structure(properties, required)
 
     def _later(self, uri: str) -> Check:
         """For a definition that contains itself."""
@@ -108,6 +110,11 @@ class Compiler:
             return checks[uri](value)
 
         return check
+
+
+def default_of(field: object) -> bool | int | str | None:
+    """What an absent property counts as."""
+    return field.default if isinstance(field, (Boolean, Integer, String)) else None
 
 
 def _absolute(ref: str, nsid: str) -> str:

@@ -48,24 +48,26 @@ def structure(properties: Mapping[str, Check], required: tuple[str, ...]) -> Che
     def check(value: object) -> Failure | None:
         if not isinstance(value, dict):
             return Failure(LexiconReason.TYPE, "must be an object")
+        failures: dict[str, Failure] | None = None
         for key, item in value.items():
             inner = known(key)
-            if inner is not None and inner(item) is not None:
-                return first_failure(value)
+            if inner is not None:
+                failure = inner(item)
+                if failure is not None:
+                    failures = {key: failure} if failures is None else {**failures, key: failure}
         for key in required:
             if key not in value:
-                return first_failure(value)
-        return None
+                return first(failures or {}, value)
+        return None if failures is None else first(failures, value)
 
-    def first_failure(value: dict[str, object]) -> Failure | None:
-        """The same once more in the lexicon's order, so that the answer does not hang on the order of the keys."""
-        for key, inner in properties.items():
-            if key in value:
-                failure = inner(value[key])
-                if failure is not None:
-                    failure.steps.append(key)
-                    return failure
-            elif key in required:
+    def first(failures: Mapping[str, Failure], value: Mapping[str, object]) -> Failure | None:
+        """The first in the lexicon's order, so that the answer does not hang on the order of the keys."""
+        for key in properties:
+            failure = failures.get(key)
+            if failure is not None:
+                failure.steps.append(key)
+                return failure
+            if key in required and key not in value:
                 return Failure(LexiconReason.REQUIRED, f'must have the property "{key}"')
         return None
 
@@ -87,6 +89,8 @@ def union(members: Mapping[str, Check], *, closed: bool) -> Check:
         if closed:
             return Failure(LexiconReason.UNION, said)
         # A blob is a value of its own kind, not an object that somebody named "blob".
-        return Failure(LexiconReason.UNION, _NO_TYPE) if kind in {"blob", ""} else None
+        if kind in {"blob", ""} or kind.count("#") > 1:
+            return Failure(LexiconReason.UNION, _NO_TYPE)
+        return None
 
     return check

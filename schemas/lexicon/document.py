@@ -140,7 +140,7 @@ class Subscription(_Method, frozen=True, tag="subscription"):
 
 
 class Record(_Node, frozen=True, tag="record"):
-    record: Object
+    record: Object | Ref  # a union of two, so that msgspec asks for the `type`; parse_lexicon refuses the second
     key: str = "any"
 
 
@@ -169,18 +169,25 @@ def parse_lexicon(document: object) -> Document:
     """Check a lexicon document, given as JSON bytes or as what a JSON reader made of them; raises LexiconRefused."""
     try:
         parsed = _decoder.decode(document) if isinstance(document, bytes) else msgspec.convert(document, Document)
+        _verify(parsed)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _refused(str(error)) from error
-    if not Nsid.is_valid(parsed.id):
-        raise _refused(f"id must be a valid nsid, found {parsed.id[:80]!r}")
-    for name, definition in parsed.defs.items():
+    return parsed
+
+
+def _verify(document: Document) -> None:
+    """The rules that types do not say."""
+    if not Nsid.is_valid(document.id):
+        raise _refused(f"id must be a valid nsid, found {document.id[:80]!r}")
+    for name, definition in document.defs.items():
         if name != "main" and isinstance(definition, Main):
             raise _refused(f"{name} must be the main definition to be a record, a method or a permission set")
+        if isinstance(definition, Record) and isinstance(definition.record, Ref):
+            raise _refused(f"{name} must have an object as its record")
         for node in _objects(definition):
             missing = [key for key in node.required if key not in node.properties]
             if missing:
                 raise _refused(f"{name} must define the properties that it requires: {missing[:5]}")
-    return parsed
 
 
 def _refused(said: str) -> LexiconRefused:

@@ -33,6 +33,8 @@ class LexiconRefused(Refused):
     `path` leads to the place ("Record/embed/images/0/alt"), `message` is the whole sentence, and so is `str`.
     """
 
+    reason: LexiconReason
+
     def __init__(self, path: str, message: str, reason: LexiconReason = LexiconReason.TYPE) -> None:
         super().__init__(reason, message)
         self.path = path

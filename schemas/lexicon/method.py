@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from schemas.lexicon.compile import Compiler
-from schemas.lexicon.document import Body, Boolean, Integer, Object, Procedure, Query, String, Subscription
+from schemas.lexicon.compile import Compiler, default_of
+from schemas.lexicon.document import Body, Object, Procedure, Query, Subscription
 from schemas.lexicon.failure import Check, Failure, LexiconReason, LexiconRefused
 from schemas.lexicon.query import QueryLike, Reader, reader
 
@@ -101,8 +101,5 @@ def _anything(_value: object) -> Failure | None:
 def _defaults(body: Body | None) -> dict[str, bool | int | str]:
     if body is None or not isinstance(body.schema, Object):
         return {}
-    return {
-        name: field.default
-        for name, field in body.schema.properties.items()
-        if isinstance(field, (Boolean, Integer, String)) and field.default is not None
-    }
+    defaults = {name: default_of(field) for name, field in body.schema.properties.items()}
+    return {name: default for name, default in defaults.items() if default is not None}

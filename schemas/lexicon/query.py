@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from schemas.lexicon.compile import Compiler
-from schemas.lexicon.document import Array, Boolean, Integer, Params, String
+from schemas.lexicon.compile import Compiler, default_of
+from schemas.lexicon.document import Array, Boolean, Integer, Params
 from schemas.lexicon.failure import Check, LexiconReason, LexiconRefused
 
 Reader = Callable[["QueryLike"], dict[str, Any]]
@@ -44,7 +44,7 @@ def reader(definition: Params | None, compiler: Compiler, nsid: str) -> Reader:
             _conversion(field.items if isinstance(field, Array) else field),
             compiler.check(field, nsid),
             isinstance(field, Array),
-            field.default if isinstance(field, (Boolean, Integer, String)) else None,
+            default_of(field),
             name in definition.required,
         )
         for name, field in definition.properties.items()
