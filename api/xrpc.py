@@ -85,7 +85,7 @@ class Services:
     Tests set what the endpoint under test reads: `Services(pds=..., catalogue=...)`.
     """
 
-    __slots__ = ("appview", "catalogue", "config", "firehose", "fresh", "log", "metrics", "pds", "resolver")
+    __slots__ = ("appview", "catalogue", "config", "firehose", "fresh", "log", "metrics", "now", "pds", "resolver")
 
     appview: AppViewReader
     catalogue: Catalogue
@@ -94,6 +94,7 @@ class Services:
     fresh: ReadYourWrites
     log: Log
     metrics: HttpMetrics
+    now: Callable[[], int]  # unix microseconds
     pds: Pds
     resolver: IdentityResolver
 

@@ -93,7 +93,8 @@ def frames(
     logs.configure(settings.log_level)
     from headrace.ingest import feed  # noqa: PLC0415 - as in up
 
-    return _feed(feed(settings, "frames", file, did_docs, trust_handles=trust_handles), as_json=as_json)
+    work = feed(settings, "frames", file, did_docs, trust_handles=trust_handles, trust_signature=False)
+    return _feed(work, as_json=as_json)
 
 
 @ingest.command
@@ -102,6 +103,9 @@ def car(
     *,
     did_docs: Annotated[Path | None, Parameter(help="JSON object: DID to DID document; else it is resolved.")] = None,
     trust_handles: Annotated[bool, Parameter(help="Take the documents' handles as verified.", negative=())] = False,
+    trust_signature: Annotated[
+        bool, Parameter(help="Take your word for the signature of an account that resolves no longer.", negative=())
+    ] = False,
     data: Data = None,
     config: Config = None,
     sets: Sets = None,
@@ -112,7 +116,8 @@ def car(
     logs.configure(settings.log_level)
     from headrace.ingest import feed  # noqa: PLC0415 - as in up
 
-    return _feed(feed(settings, "car", file, did_docs, trust_handles=trust_handles), as_json=as_json)
+    work = feed(settings, "car", file, did_docs, trust_handles=trust_handles, trust_signature=trust_signature)
+    return _feed(work, as_json=as_json)
 
 
 def _feed(work: Any, *, as_json: bool) -> int:

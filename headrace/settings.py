@@ -65,9 +65,6 @@ class Settings(BaseSettings):
     shards: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="Shards of the log; fixed when the data directory is made."
     )
-    retention_hours: Annotated[float, Field(ge=1)] = Field(
-        72, description="How long the firehose and processed log entries are kept."
-    )
     rate_limits: bool = Field(default=True, description="Whether the reference's rate limits apply.")
     rate_limit_scale: Annotated[float, Field(gt=0)] = Field(1.0, description="Multiplies every rate limit.")
     trust_forwarded: bool = Field(

@@ -50,8 +50,9 @@ class Network:
     def start(self) -> Network:
         """Return when it has said `ready`; AssertionError with its log when it ends or stays silent."""
         arguments = [sys.executable, "-m", "headrace", "up", "--json", "--data", str(self.data)]
-        for name in ("port", "plc_port", "ops_port"):
-            arguments += ["--set", f"{name}=0"]
+        # Free ports at first, the same ones at a restart: accounts' DID documents name them.
+        for name, address in (("port", self.url), ("plc_port", self.plc_url), ("ops_port", self.ops_url)):
+            arguments += ["--set", f"{name}={address.rpartition(':')[2] or 0}"]
         for name, value in self.settings.items():
             arguments += ["--set", f"{name}={value}"]
         environment = {**os.environ, **self.environment}

@@ -1,0 +1,31 @@
+"""com.atproto.sync: repos, records and blobs for anybody, and the firehose."""
+
+from __future__ import annotations
+
+from api.com.atproto.sync import (
+    get_blob,
+    get_blocks,
+    get_checkout,
+    get_head,
+    get_latest_commit,
+    get_record,
+    get_repo,
+    get_repo_status,
+    list_blobs,
+    list_repos,
+    subscribe_repos,
+)
+
+ENDPOINTS = (
+    get_blob.ENDPOINT,
+    get_blocks.ENDPOINT,
+    get_checkout.ENDPOINT,
+    get_head.ENDPOINT,
+    get_latest_commit.ENDPOINT,
+    get_record.ENDPOINT,
+    get_repo.ENDPOINT,
+    get_repo_status.ENDPOINT,
+    list_blobs.ENDPOINT,
+    list_repos.ENDPOINT,
+    subscribe_repos.ENDPOINT,
+)

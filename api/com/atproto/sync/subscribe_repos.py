@@ -57,7 +57,8 @@ async def _send(socket: web.WebSocketResponse, hub: FirehoseHub, cursor: int | N
         await socket.send_bytes(error_frame("FutureCursor", "Cursor in the future."))
         await socket.close(code=WSCloseCode.POLICY_VIOLATION)
         return "future_cursor"
-    if 0 < after < oldest - 1:
+    # With nothing kept (oldest 0) the window begins behind the newest.
+    if 0 < after < (oldest or newest + 1) - 1:
         message = "Requested cursor exceeded limit. Possibly missing events"
         await socket.send_bytes(info_frame("OutdatedCursor", message))
     was_live = False

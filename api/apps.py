@@ -1,0 +1,8 @@
+"""Which packages of endpoints each role serves. A new package is one name here."""
+
+from __future__ import annotations
+
+from api.com.atproto import admin, sync
+from api.xrpc import Endpoint
+
+PDS: tuple[Endpoint, ...] = (*admin.ENDPOINTS, *sync.ENDPOINTS)

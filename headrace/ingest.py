@@ -1,0 +1,40 @@
+"""`headrace ingest`: into the network that serves the directory, else into the directory itself.
+
+Does not own what becomes of a file (`headrace/uploads.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from headrace import client
+from headrace.lock import DirectoryLock, LockedError
+from headrace.settings import Settings
+from headrace.uploads import Options, upload
+from headrace.wiring import Network
+from schemas.errors import Refused
+
+
+async def feed(
+    settings: Settings, kind: str, file: Path, did_docs: Path | None, *, trust_handles: bool, trust_signature: bool
+) -> dict[str, Any]:
+    """The summary. Raises client.RefusedError when the input is refused whole, OSError when it cannot be read."""
+    documents = None if did_docs is None else await asyncio.to_thread(did_docs.read_text)
+    options = Options(documents, trust_handles, trust_signature)
+    await asyncio.to_thread(file.stat)  # a missing file is said before anything starts
+    try:
+        lock = DirectoryLock(settings.data)
+    except LockedError:
+        return await client.upload(settings.data, kind, upload(options, file))
+    try:
+        network = await Network.open(settings.model_copy(update={"port": 0, "plc_port": 0, "ops_port": 0}))
+        try:
+            return await network.ingest(kind, upload(options, file))
+        except Refused as refused:
+            raise client.RefusedError(str(refused)) from None
+        finally:
+            await network.close()
+    finally:
+        lock.release()
