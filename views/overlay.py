@@ -23,6 +23,7 @@ class Overlay:
         self.changed_statics: defaultdict[Table, dict[Key, Row]] = defaultdict(dict)
         self._read: defaultdict[Table, dict[Key, Row | None]] = defaultdict(dict)
         self._read_statics: defaultdict[Table, dict[Key, Row | None]] = defaultdict(dict)
+        self._firsts: defaultdict[Table, dict[Key, Row | None]] = defaultdict(dict)
         # Of a partition (or a longer prefix) that is sliced: the keys that the batch wrote in it.
         self._written: dict[tuple[str, Key], set[Key]] = {}
         self._sliced: dict[Table, int] = {}
@@ -102,6 +103,27 @@ class Overlay:
         ]
         kept += [row for key in written if (row := rows[key]) is not None]
         return in_order(table, kept)[:limit]
+
+    async def load_firsts(self, table: Table, prefixes: Iterable[Key]) -> None:
+        known = self._firsts[table]
+        wanted = [prefix for prefix in dict.fromkeys(prefixes) if prefix not in known]
+        if wanted:
+            known.update(zip(wanted, await self._store.get_many(table, wanted), strict=True))
+
+    async def first(self, table: Table, prefix: Key) -> Row | None:
+        """The first row of a prefix one column short of the key; who changes it says so with `set_first`."""
+        row: Row | None = self._firsts[table].get(prefix, UNREAD)
+        if row is UNREAD:
+            (row,) = await self._store.get_many(table, (prefix,))
+            self._firsts[table][prefix] = row
+        return row
+
+    def set_first(self, table: Table, prefix: Key, row: Row | None) -> None:
+        self._firsts[table][prefix] = row
+
+    async def stored(self, table: Table, partition: Key, limit: int) -> list[Row]:
+        """The first rows of a partition as they are committed, without the batch's own."""
+        return await self._store.slice(table, partition, limit=limit)
 
     def batch(self) -> Batch:
         return Batch(dict(self.rows), dict(self.changed_statics), {}, {})

@@ -15,6 +15,7 @@ from typing import Any
 
 import apsw
 
+from schemas import crash
 from schemas.errors import InvariantError
 from views import sqlite_sql as sql
 from views.store import Batch, Progress
@@ -152,6 +153,7 @@ class SqliteStore:
                 for statement, bindings in _writes(batch):
                     writer.executemany(statement, bindings)
             self._write_progress(batch)
+            crash.point("views.mid_commit")
             if rows >= _COMMIT_IN_THREAD:
                 await asyncio.to_thread(writer.execute, "COMMIT")
             else:

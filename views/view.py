@@ -65,7 +65,7 @@ class FanoutSettings(msgspec.Struct, frozen=True):
     """K: how many of an author's newest posts a new follower is given, and an author keeps at hand."""
     keep: int = 1_000
     """How long a timeline grows before its end is cut."""
-    trim_every: int = 64
+    trim_every: int = 512
     """One write in so many looks whether there is something to cut."""
 
 
@@ -109,7 +109,7 @@ class View:
     `tallies`: what the table's statics count. `first`: the table keeps duplicates that differ in their last key column,
     and the change of the first row goes on as this source. `merge`: the row is made of several sources' current values
     (old row, key, thing or None), and its change goes on as `merged`. `fold`: how an edge is folded in, beyond writing
-    rows and counts (given the edge and its offset in the hop).
+    rows and counts (given the edge and its offset in the hop). `sliced`: folds read parts of its partitions.
     """
 
     table: Table
@@ -119,6 +119,7 @@ class View:
     merge: Mapping[str, Merge] = field(default_factory=dict)
     merged: str | None = None
     fold: Fold | None = None
+    sliced: bool = False
 
     @property
     def name(self) -> str:

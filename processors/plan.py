@@ -1,0 +1,50 @@
+"""Which views each source feeds: `views.ALL` turned round once, at start.
+
+Does not own what the views do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from schemas.errors import InvariantError
+from views.table import Table
+from views.view import Merge, Rows, Tally, View
+
+# Messages one entry may send to one view: half for what was there before, half for what is there now.
+SLOTS = 1024
+
+
+class Feed(NamedTuple):
+    """What one view makes of one source; `slot` is where its messages' index begins."""
+
+    view: View
+    table: Table
+    rows: Rows | None
+    tally: Tally | None
+    slot: int
+
+
+class Plan:
+    """`direct`: written in the shard of the record. `edges`: sent to the shard of the subject."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        self.views = {view.name: view for view in views}
+        if len(self.views) != len(views):
+            raise InvariantError("two views of one name in views.ALL")
+        self.direct: dict[str, list[Feed]] = {}
+        self.edges: dict[str, list[Feed]] = {}
+        self.merges: dict[str, list[tuple[View, Merge]]] = {}
+        for ordinal, view in enumerate(views):
+            for source in dict.fromkeys((*view.rows, *view.tallies)):
+                feed = Feed(view, view.table, view.rows.get(source), view.tallies.get(source), ordinal * SLOTS)
+                feeds = self.direct if view.table.source == "records" else self.edges
+                feeds.setdefault(source, []).append(feed)
+            for source, merge in view.merge.items():
+                self.merges.setdefault(source, []).append((view, merge))
+        sources = {*self.direct, *self.edges, *self.merges}
+        self.collections = frozenset(source for source in sources if not source.startswith("#"))
+        # Tables whose partitions are read in part while a batch is open, and by how many key columns.
+        self.sliced = {view.table: view.table.key_size - 1 for view in views if view.first is not None}
+        self.sliced |= {view.table: view.table.partition_size for view in views if view.sliced}

@@ -1,0 +1,213 @@
+"""The processors of one process: follows the log over all its shards and keeps the views up with it.
+
+A batch is whatever is there, up to a bound: one entry when idle, hundreds under load. Each is one transaction of the
+views' store; a crash at any point leaves the views at the end of some batch, and the log is read on from there.
+An exception is ours (invariant 3): the runner stops, says so to whoever waits, and `failure` keeps the process unready.
+Does not own the log, the store or the stages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ingest.log import RecordsReader
+from processors.batch import Stages
+from processors.decode import Decoder
+from processors.plan import Plan
+from schemas import crash
+from schemas.errors import InvariantError
+from schemas.lexicon import load
+from schemas.topics import RECORDS
+from views.store import Store
+from views.view import FanoutSettings, View
+
+_log = structlog.get_logger(__name__)
+
+_BATCH = 1_000  # entries
+_FAN_ROWS = 20_000  # a batch that has fanned out this much takes no more input
+_CHUNK = 250
+# Batches begin at least this far apart, so that many small writes share a commit; the first after a rest is at once.
+_APART_SECONDS = 0.004
+_BEHIND = 200  # entries from which there is no waiting for more
+
+
+class RunnerStoppedError(InvariantError):
+    """The views no longer follow the log: the cause is in the log of the process; mend it and start again."""
+
+
+class EmbeddedRunner:
+    """`start`, then `reached` and `process_all` wait for the views; `stop` ends between two batches."""
+
+    def __init__(
+        self,
+        log: RecordsReader,
+        store: Store,
+        views: Sequence[View],
+        settings: FanoutSettings | None = None,
+        on_failure: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self._log = log
+        self._store = store
+        self._plan = Plan(views)
+        self.decoder = Decoder(load(), self._plan.collections)
+        self._settings = settings or FanoutSettings()
+        self._on_failure = on_failure
+        self._shards = log.shards
+        self._reached = [0] * self._shards
+        self._newest = [0] * self._shards
+        self._stages: Stages | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._wake: asyncio.Future[None] | None = None
+        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self.failure: BaseException | None = None
+        self.entries = 0
+        """Entries taken, ever."""
+        self.batches = 0
+
+    async def start(self) -> None:
+        progress = await self._store.progress()
+        self._reached = [progress.vector.get((RECORDS, shard), 0) for shard in range(self._shards)]
+        for shard, reached in enumerate(self._reached):
+            if reached > self._log.records_end(shard):
+                raise InvariantError(
+                    f"the views have seen records[{shard}]@{reached}, the log ends at {self._log.records_end(shard)}:"
+                    " they belong to another log; move them away and start, they are built again"
+                )
+        self._stages = Stages(
+            self._plan, self.decoder, self._store, progress, shards=self._shards, settings=self._settings
+        )
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        self._stopping = True
+        if self._wake is not None:
+            self._wake.cancel()
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    @property
+    def ready(self) -> bool:
+        return self._task is not None and self.failure is None
+
+    @property
+    def stages(self) -> Stages:
+        if self._stages is None:
+            raise InvariantError("the runner has not been started")
+        return self._stages
+
+    def vector(self) -> dict[tuple[str, int], int]:
+        """Up to which offset of each shard of `records` all views are complete."""
+        return {(RECORDS, shard): reached for shard, reached in enumerate(self._reached)}
+
+    def newest_times(self) -> list[int]:
+        """Log time of the newest entry that the views have seen, by shard; 0 when none since the start."""
+        return list(self._newest)
+
+    def behind(self) -> int:
+        """Entries in the log that the views have not seen (an upper bound: compaction leaves gaps)."""
+        return sum(self._log.records_end(shard) - reached for shard, reached in enumerate(self._reached))
+
+    async def reached(self, shard: int, offset: int, timeout: float) -> bool:  # noqa: ASYNC109 - part of the answer
+        """Whether the views have seen `offset` within `timeout` seconds. Raises RunnerStoppedError."""
+        self._check()
+        if self._reached[shard] >= offset:
+            return True
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append((shard, offset, waiter))
+        try:
+            async with asyncio.timeout(timeout):
+                await waiter
+        except TimeoutError:
+            return False
+        finally:
+            self._waiters = [entry for entry in self._waiters if entry[2] is not waiter]
+        return True
+
+    async def process_all(self) -> None:
+        """Return once the views have seen all that the log held when this was called. Raises RunnerStoppedError."""
+        self._check()
+        for shard in range(self._shards):
+            while not await self.reached(shard, self._log.records_end(shard), 60.0):
+                continue
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            raise RunnerStoppedError(f"the views stopped: {self.failure!r}") from self.failure
+
+    async def _run(self) -> None:
+        try:
+            await self._follow()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as failure:  # noqa: BLE001 - whatever it is, nothing after it may be written
+            self.failure = failure
+            _log.critical("views.stopped", reached=self._reached, exc_info=failure)
+            for _, _, waiter in self._waiters:
+                if not waiter.done():
+                    waiter.set_exception(RunnerStoppedError(f"the views stopped: {failure!r}"))
+            if self._on_failure is not None:
+                self._on_failure(failure)
+
+    async def _follow(self) -> None:
+        begun = 0.0
+        while not self._stopping:
+            if self.behind() == 0:
+                await self._wait()
+                continue
+            rest = begun + _APART_SECONDS - time.monotonic()
+            if rest > 0 and self.behind() < _BEHIND:
+                await asyncio.sleep(rest)
+            begun = time.monotonic()
+            await self._batch()
+            await asyncio.sleep(0)
+
+    async def _wait(self) -> None:
+        self._wake = asyncio.ensure_future(self._log.changed.wait(self._reached))
+        try:
+            await self._wake
+        except asyncio.CancelledError:
+            if not self._stopping:
+                raise
+        finally:
+            self._wake = None
+
+    async def _batch(self) -> None:
+        stages, log = self.stages, self._log
+        at, newest, taken = list(self._reached), list(self._newest), 0
+        fans = stages.fan_rows
+        stages.begin()
+        more = True
+        while more and taken < _BATCH and stages.fan_rows - fans < _FAN_ROWS:
+            more = False
+            for shard in range(self._shards):
+                end = log.records_end(shard)
+                if end <= at[shard]:
+                    continue
+                entries = await log.read_records(shard, at[shard], _CHUNK)
+                if entries:
+                    await stages.feed(shard, entries)
+                    at[shard], newest[shard] = entries[-1].offset, entries[-1].time
+                    taken += len(entries)
+                    more = True
+                else:
+                    at[shard] = end  # compaction took what was there
+        batch = stages.finish()
+        crash.point("views.before_commit")
+        await self._store.apply(batch)
+        crash.point("views.after_commit")
+        self.batches += 1
+        self.entries += taken
+        self._reached, self._newest = at, newest
+        self._tell()
+
+    def _tell(self) -> None:
+        if not self._waiters:
+            return
+        for shard, offset, waiter in self._waiters:
+            if self._reached[shard] >= offset and not waiter.done():
+                waiter.set_result(None)

@@ -1,0 +1,232 @@
+"""The first stage: one entry of `records`, with what its keys held before, becomes row writes and onward messages.
+
+Deterministic in the entry and the rows it reads; no clock, no order between shards. A message's index is computed
+from the entry and its before-image alone (EXACTNESS 3). Does not own batches, progress or where messages go. HOT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from processors.decode import Decoder
+from processors.plan import SLOTS, Feed, Plan
+from schemas.entries import AccountEntry, Derived, HeadEntry, RecordEntry, TakedownEntry
+from schemas.errors import InvariantError
+from schemas.topics import RECORDS
+from views.overlay import Overlay
+from views.record import Record
+from views.records import TABLE
+from views.table import Key, Row
+from views.view import ACCOUNT, HEAD, TAKEDOWN, Edge, View
+
+_HALF = SLOTS // 2
+_OFFSET = TABLE.index("offset")
+
+
+class Step:
+    """The stage of one shard within one batch; `messages` is taken by who runs it."""
+
+    def __init__(self, plan: Plan, decoder: Decoder, overlay: Overlay, shard: int) -> None:
+        self._plan = plan
+        self._decoder = decoder
+        self._overlay = overlay
+        self._shard = shard
+        self._offset = 0
+        self._did = ""
+        self.messages: list[Edge] = []
+
+    async def prepare(self, entries: Iterable[Derived]) -> list[tuple[Derived, Record | None, str]]:
+        """Decode, and read in a few statements most of what `take` will need."""
+        plan, decoder, overlay = self._plan, self._decoder, self._overlay
+        ready: list[tuple[Derived, Record | None, str]] = []
+        keys: list[Key] = []
+        merged: list[Key] = []
+        firsts: dict[str, list[Key]] = {}
+        counted: dict[str, list[Key]] = {}
+        for entry in entries:
+            if type(entry) is not RecordEntry:
+                ready.append((entry, None, ""))
+                if type(entry) is AccountEntry:
+                    merged.append((entry.did,))
+                continue
+            keys.append((entry.did, entry.collection, entry.rkey))
+            record, invalid = decoder.after(entry)
+            ready.append((entry, record, invalid))
+            if record is None:
+                continue
+            source = entry.collection
+            if source in plan.merges:
+                merged.append((entry.did,))
+            for feed in plan.direct.get(source, ()):
+                if feed.view.first is not None and feed.rows is not None:
+                    firsts.setdefault(feed.view.name, []).extend(
+                        row[: feed.table.key_size - 1] for row in feed.rows(record)
+                    )
+                if feed.tally is not None:
+                    counted.setdefault(feed.view.name, []).extend(partition for partition, _ in feed.tally(record))
+        await overlay.load(TABLE, keys)
+        for name, prefixes in firsts.items():
+            await overlay.load_firsts(plan.views[name].table, prefixes)
+        for name, partitions in counted.items():
+            await overlay.load_statics(plan.views[name].table, partitions)
+        for merging in plan.views.values():
+            if merging.merge and merged:
+                await overlay.load(merging.table, merged)
+        return ready
+
+    async def take(self, entry: Derived, record: Record | None, invalid: str) -> None:
+        self._offset = entry.offset
+        sent = len(self.messages)
+        if type(entry) is RecordEntry:
+            await self._take_record(entry, record, invalid)
+        elif type(entry) is HeadEntry:
+            self._did = entry.did
+            await self._change(HEAD, None, entry)
+        elif type(entry) is AccountEntry:
+            self._did = entry.did
+            await self._change(ACCOUNT, None, entry)
+        elif type(entry) is TakedownEntry:
+            await self._change(TAKEDOWN, *((None, entry) if entry.takedown else (entry, None)))
+        if len(self.messages) > sent + 1:
+            self.messages[sent:] = sorted(self.messages[sent:], key=lambda message: message.src)
+
+    async def _take_record(self, entry: RecordEntry, after: Record | None, invalid: str) -> None:
+        overlay = self._overlay
+        did, collection = entry.did, entry.collection
+        key = (did, collection, entry.rkey)
+        row = await overlay.get(TABLE, key)
+        if row is not None and row[_OFFSET] >= entry.offset:
+            return
+        if entry.value is None or entry.cid is None:
+            overlay.delete(TABLE, key)
+        else:
+            overlay.put(
+                TABLE, (*key, str(entry.cid), entry.value, str(entry.rev), entry.first_time, entry.offset, invalid)
+            )
+        if collection not in self._plan.collections:
+            return
+        before = None if row is None else self._decoder.before(row)
+        if before is None and after is None:
+            return
+        self._did = did
+        await self._change(collection, before, after)
+
+    async def _change(self, source: str, before: Any, after: Any, half: int = 0) -> None:
+        plan = self._plan
+        for view, merge in plan.merges.get(source, ()):
+            key = (self._did,)
+            old = await self._overlay.get(view.table, key)
+            new = merge(old, self._did, after)
+            if new is not None and new != old:
+                self._overlay.put(view.table, new)
+            if view.merged is not None:
+                await self._change(view.merged, old, new)
+        for feed in plan.direct.get(source, ()):
+            await self._write(feed, before, after)
+        for feed in plan.edges.get(source, ()):
+            self._send(feed, before, after, half)
+
+    async def _write(self, feed: Feed, before: Any, after: Any) -> None:
+        overlay, table = self._overlay, feed.table
+        size = table.key_size
+        if feed.rows is not None:
+            rows = () if after is None else feed.rows(after)
+            gone: list[Key] = []
+            if before is not None:
+                kept = {row[:size] for row in rows}
+                gone = [key for row in feed.rows(before) if (key := row[:size]) not in kept]
+            for key in gone:
+                overlay.delete(table, key)
+            if feed.view.first is None:
+                for row in rows:
+                    overlay.put(table, row)
+            else:
+                await self._first(feed.view, gone, rows)
+        if feed.tally is not None:
+            deltas = _deltas(feed, before, after)
+            for partition in {partition for partition, _ in deltas}:
+                await self._count(feed, partition, [(at, by) for (of, at), by in deltas.items() if of == partition])
+
+    async def _count(self, feed: Feed, partition: Key, deltas: list[tuple[int, int]]) -> None:
+        statics = await self._overlay.statics(feed.table, partition)
+        values = [0] * len(feed.table.statics) if statics is None else list(statics)
+        if values[-1] >= self._offset:
+            return
+        for place, delta in deltas:
+            values[place] += delta
+        values[-1] = self._offset
+        self._overlay.put_statics(feed.table, partition, tuple(values))
+
+    async def _first(self, view: View, gone: list[Key], rows: Iterable[Row]) -> None:
+        """Of an actor's records of one subject the smallest rkey counts; say on when that one changes."""
+        overlay, table, source = self._overlay, view.table, view.first
+        if source is None:
+            raise InvariantError(f"{view.name} keeps no duplicates")
+        size = table.key_size
+        added = {row[: size - 1]: row for row in rows}
+        firsts = {prefix: await overlay.first(table, prefix) for prefix in added}
+        removed = {key[:-1]: key for key in gone}
+        for prefix in removed:
+            if prefix not in firsts:
+                firsts[prefix] = await overlay.first(table, prefix)
+        for row in added.values():
+            overlay.put(table, row)
+        # What was there before has the first half of the slots: an entry touches at most these two subjects.
+        for half, prefix in enumerate(dict.fromkeys((*removed, *added))):
+            old, new = firsts[prefix], added.get(prefix)
+            if old is not None and (new is None or new[:size] > old[:size]):
+                if removed.get(prefix) == old[:size]:
+                    left = await overlay.slice(table, prefix, 1)
+                    new = left[0] if left else None
+                else:
+                    new = old
+            overlay.set_first(table, prefix, new)
+            if new != old:
+                await self._change(source, old, new, half * _HALF)
+
+    def _send(self, feed: Feed, before: Any, after: Any, half: int) -> None:
+        if feed.rows is None:
+            raise InvariantError(f"{feed.view.name} counts what it has no rows of")
+        table = feed.table
+        size = table.key_size
+        puts: dict[Key, Row] = {} if after is None else {row[:size]: row for row in feed.rows(after)}
+        drops: dict[Key, Row] = {} if before is None else {row[:size]: row for row in feed.rows(before)}
+        if not puts and not drops:
+            return
+        if drops:
+            same = [key for key, row in drops.items() if puts.get(key) == row]
+            for key in same:
+                del puts[key], drops[key]
+        counts = _deltas(feed, before, after) if feed.tally is not None else {}
+        subjects = sorted({key[0] for key in (*drops, *puts)})
+        if len(subjects) > _HALF:
+            raise InvariantError(f"{feed.view.name}: {len(subjects)} messages of one entry")
+        for ordinal, subject in enumerate(subjects):
+            deltas = [(partition, place, by) for (partition, place), by in counts.items() if partition[0] == subject]
+            self.messages.append(
+                Edge(
+                    (RECORDS, self._shard, self._offset, feed.slot + half + ordinal),
+                    feed.view.name,
+                    subject,
+                    tuple(key for key in drops if key[0] == subject and key not in puts),
+                    tuple(row for key, row in puts.items() if key[0] == subject),
+                    deltas[0][0] if deltas else (),
+                    tuple((place, by) for _, place, by in deltas),
+                )
+            )
+
+
+def _deltas(feed: Feed, before: Any, after: Any) -> dict[tuple[Key, int], int]:
+    """What the counts change by: put minus drop."""
+    tally = feed.tally
+    if tally is None:
+        return {}
+    deltas: dict[tuple[Key, int], int] = {}
+    if after is not None:
+        for counted in tally(after):
+            deltas[counted] = deltas.get(counted, 0) + 1
+    if before is not None:
+        for counted in tally(before):
+            deltas[counted] = deltas.get(counted, 0) - 1
+    return {counted: by for counted, by in deltas.items() if by}

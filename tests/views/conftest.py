@@ -1,0 +1,156 @@
+"""A world to say logs in: `world.put(...)`, `await world.run()`, then look at rows."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from processors.batch import Stages
+from processors.decode import Decoder
+from processors.plan import Plan
+from schemas.cbor import encode
+from schemas.cid import Cid
+from schemas.datetimes import from_micros
+from schemas.entries import AccountEntry, HeadEntry, RecordEntry, TakedownEntry
+from schemas.lexicon import load
+from schemas.syntax import Did, Handle
+from schemas.tid import Tid, tid_from_micros
+from schemas.topics import shard_of
+from views import ALL
+from views.record import BLOCK, FOLLOW, LIKE, POST, PROFILE, REPOST, authority
+from views.store_sqlite import SqliteStore
+from views.view import FanoutSettings
+
+START = 1_700_000_000_000_000
+SECOND = 1_000_000
+
+
+def did(name: str) -> str:
+    return f"did:plc:{name:a<24}"
+
+
+def at(second: float) -> str:
+    """A moment as records say it."""
+    return from_micros(START + int(second * SECOND))
+
+
+def rkey(number: int) -> str:
+    return str(tid_from_micros(START + number, 0))
+
+
+class World:
+    """A log of derived entries over `shards`, and the stages that turn it into rows."""
+
+    def __init__(self, store, shards=1, settings=None):
+        self.store = store
+        self.shards = shards
+        self.log = {shard: [] for shard in range(shards)}
+        self.live = {}
+        self.time = START + 1_000_000 * SECOND
+        self.fed = dict.fromkeys(range(shards), 0)
+        self.plan = Plan(ALL)
+        self.decoder = Decoder(load(), self.plan.collections)
+        self.settings = settings or FanoutSettings()
+        self.stages = None
+
+    def _place(self, owner):
+        self.time += SECOND
+        log = self.log[shard_of(owner, self.shards)]
+        return log, len(log) + 1
+
+    def put(self, owner, collection, key, value):
+        log, offset = self._place(owner)
+        data = value if isinstance(value, bytes) else encode({"$type": collection, **value})
+        first = self.live.setdefault((owner, collection, key), self.time)
+        rev = tid_from_micros(self.time, 0)
+        entry = RecordEntry(Did(owner), collection, key, Cid.of_cbor(data), data, rev, first, self.time, offset, offset)
+        log.append(entry)
+        return entry.uri
+
+    def delete(self, uri):
+        owner, collection, key = uri[5:].split("/")
+        log, offset = self._place(owner)
+        first = self.live.pop((owner, collection, key), self.time)
+        rev = tid_from_micros(self.time, 0)
+        log.append(RecordEntry(Did(owner), collection, key, None, None, rev, first, self.time, offset, offset))
+
+    def account(self, owner, handle=None, status="active"):
+        log, offset = self._place(owner)
+        log.append(AccountEntry(Did(owner), handle and Handle(handle), status, self.time, offset, offset))
+
+    def delete_account(self, owner):
+        self.account(owner, None, "deleted")
+        for mine, collection, key in sorted(k for k in self.live if k[0] == owner):
+            self.delete(f"at://{mine}/{collection}/{key}")
+
+    def head(self, owner, rev):
+        log, offset = self._place(owner)
+        cid = Cid.of_cbor(rev.encode())
+        log.append(HeadEntry(Did(owner), Tid(rev), cid, cid, b"", self.time, offset, offset))
+
+    def takedown(self, uri, *, takedown=True):
+        log, offset = self._place(authority(uri))
+        log.append(TakedownEntry(uri, takedown, self.time, offset, offset))
+
+    def post(self, owner, number, second=None, **fields):
+        said = {"text": f"post {number}", "createdAt": at(number if second is None else second), **fields}
+        return self.put(owner, POST, rkey(number), said)
+
+    def like(self, owner, number, uri, second=None):
+        return self._subject(owner, LIKE, number, {"uri": uri, "cid": CID}, second)
+
+    def repost(self, owner, number, uri, second=None):
+        return self._subject(owner, REPOST, number, {"uri": uri, "cid": CID}, second)
+
+    def follow(self, owner, number, subject, second=None):
+        return self._subject(owner, FOLLOW, number, subject, second)
+
+    def block(self, owner, number, subject, second=None):
+        return self._subject(owner, BLOCK, number, subject, second)
+
+    def profile(self, owner, **fields):
+        return self.put(owner, PROFILE, "self", fields)
+
+    def _subject(self, owner, collection, number, subject, second):
+        when = at(number if second is None else second)
+        return self.put(owner, collection, rkey(number), {"subject": subject, "createdAt": when})
+
+    async def run(self, size=None, seed=0):
+        """Feed what is new, in batches of about `size` (all at once by default), shard by shard at random."""
+        if self.stages is None:
+            progress = await self.store.progress()
+            self.stages = Stages(
+                self.plan, self.decoder, self.store, progress, shards=self.shards, settings=self.settings
+            )
+        dice = random.Random(seed)
+        while any(self.fed[shard] < len(log) for shard, log in self.log.items()):
+            self.stages.begin()
+            for shard in dice.sample(range(self.shards), self.shards):
+                start = self.fed[shard]
+                some = self.log[shard][start : None if size is None else start + dice.randint(0, size)]
+                await self.stages.feed(shard, some)
+                self.fed[shard] += len(some)
+            await self.store.apply(self.stages.finish())
+
+    async def rows(self, table, *partition):
+        return await self.store.slice(table, partition, limit=10_000)
+
+    async def statics(self, table, *partition):
+        (values,) = await self.store.statics(table, [partition])
+        return values
+
+
+CID = str(Cid.of_cbor(b"\xa0"))
+
+
+@pytest.fixture
+async def store(tmp_path):
+    made = SqliteStore(tmp_path / "views.sqlite", [view.table for view in ALL])
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def world(store):
+    return World(store)
