@@ -31,18 +31,24 @@ def read_car(data: bytes) -> tuple[list[Cid], dict[bytes, bytes]]:
     roots, at = read_header(data)
     end = len(data)
     blocks: dict[bytes, bytes] = {}
+    prefix = CBOR_PREFIX
     while at < end:
         size = data[at]
         start = at + 1
         if size >= 0x80:
-            size, start = read_varint(data, at)
+            if start < end and 0 < (more := data[start]) < 0x80:
+                size += (more - 1) << 7
+                start += 1
+            else:
+                size, start = read_varint(data, at)
         at = start + size
-        if at > end:
-            raise Refused(RepoReason.CAR_TRUNCATED, f"a section of {size} bytes, {end - start} are left")
-        cid = data[start : start + 36]
-        block = data[start + 36 : at]
-        if CBOR_PREFIX + sha256(block).digest() != cid:
-            check_block(cid, block)
+        middle = start + 36
+        cid = data[start:middle]
+        block = data[middle:at]
+        if prefix + sha256(block).digest() != cid or at > end:
+            if at > end:
+                raise Refused(RepoReason.CAR_TRUNCATED, f"a section of {size} bytes, {end - start} are left")
+            check_block(data[start : min(middle, at)], block)
         blocks[cid] = block
     return roots, blocks
 

@@ -84,7 +84,13 @@ def _decode_plain_commit(frame: bytes) -> CommitMessage | None:
     try:
         value = libipld.decode_dag_cbor(frame[_HEADER_SIZE:])
         ops = [(op["action"], op["path"], op["cid"], op.get("prev")) for op in value["ops"]]
-        seq, did, rev, since, prev_data = value["seq"], value["repo"], value["rev"], value["since"], value.get("prevData")
+        seq, did, rev, since, prev_data = (
+            value["seq"],
+            value["repo"],
+            value["rev"],
+            value["since"],
+            value.get("prevData"),
+        )
         commit, blocks, time, rebase, too_big = (
             value["commit"],
             value["blocks"],

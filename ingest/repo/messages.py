@@ -88,6 +88,4 @@ class UnknownMessage(msgspec.Struct, frozen=True):
     kind: str | None
 
 
-Message = (
-    CommitMessage | SyncMessage | IdentityMessage | AccountMessage | InfoMessage | ErrorMessage | UnknownMessage
-)
+Message = CommitMessage | SyncMessage | IdentityMessage | AccountMessage | InfoMessage | ErrorMessage | UnknownMessage

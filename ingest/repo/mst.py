@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import Self
 
 from ingest.repo.mst_node import EMPTY, NODE_CID, Node, check_key, decode, encode, height_of
+from ingest.repo.mst_seam import lift, merge, split
 from ingest.repo.reasons import Load, MissingBlock, RepoReason
 from schemas.cid import Cid
 from schemas.errors import Refused
@@ -134,9 +135,9 @@ class Tree:
             self.top = Node(height, [key], [value], [None, None], [None])
             return None
         if height > node.height:
-            left, right = self._split(node, key)
+            left, right = split(self.kid, node, key)
             below = height - 1
-            kids: list[Node | bytes | None] = [_lift(left, below), _lift(right, below)]
+            kids: list[Node | bytes | None] = [lift(left, below), lift(right, below)]
             self.top = Node(height, [key], [value], kids, [None])
             return None
         path: list[tuple[Node, int]] = []
@@ -145,7 +146,7 @@ class Tree:
             path.append((node, i))
             child = self.kid(node, i)
             if child is None:
-                self._relink(path, _lift(Node(height, [key], [value], [None, None], [None]), node.height - 1))
+                self._relink(path, lift(Node(height, [key], [value], [None, None], [None]), node.height - 1))
                 return None
             node = child
         i = bisect_left(node.keys, key)
@@ -159,7 +160,7 @@ class Tree:
             node.chunks[i] = None
         else:
             child = self.kid(node, i)
-            parts = (None, None) if child is None else self._split(child, key)
+            parts = (None, None) if child is None else split(self.kid, child, key)
             node = node.own()
             chunks = node.chunks
             if i:
@@ -188,7 +189,7 @@ class Tree:
             path.append((node, i))
             node = child
         before = node.vals[i]
-        merged = self._merge(node, i, node, i + 1)
+        merged = merge(self.kid, node, i, node, i + 1)
         node = node.own()
         del node.keys[i], node.vals[i], node.chunks[i]
         node.kids[i : i + 2] = [merged]
@@ -254,57 +255,6 @@ class Tree:
                 return
         self.top = Node(0, [], [], [None], []) if child is None else child
 
-    def _split(self, node: Node, key: bytes) -> tuple[Node | None, Node | None]:
-        """What lies left and right of a key that the node does not hold."""
-        keys = node.keys
-        i = bisect_left(keys, key)
-        kid = self.kid(node, i)
-        left, right = (None, None) if kid is None else self._split(kid, key)
-        if i == len(keys) and right is None:
-            return node, None
-        if i == 0 and left is None:
-            return None, node
-        vals, kids, chunks = node.vals, node.kids, node.chunks
-        before = Node(node.height, keys[:i], vals[:i], [*kids[:i], left], chunks[:i])
-        after = Node(node.height, keys[i:], vals[i:], [right, *kids[i + 1 :]], chunks[i:])
-        if i:
-            before.chunks[-1] = None
-        if i < len(keys):
-            after.chunks[0] = None
-        return before, after
-
-    def _merge(self, one: Node, i: int, other: Node, j: int) -> Node | bytes | None:
-        """Kid i of one node and kid j of another, neighbours of one layer, as one; neither is loaded when one is."""
-        if one.kids[i] is None:
-            return other.kids[j]
-        if other.kids[j] is None:
-            return one.kids[i]
-        left, right = self.kid(one, i), self.kid(other, j)
-        assert left is not None
-        assert right is not None
-        middle = self._merge(left, len(left.keys), right, 0)
-        node = Node(
-            left.height,
-            left.keys + right.keys,
-            left.vals + right.vals,
-            [*left.kids[:-1], middle, *right.kids[1:]],
-            left.chunks + right.chunks,
-        )
-        seam = len(left.keys)
-        if seam:
-            node.chunks[seam - 1] = None
-        if seam < len(node.chunks):
-            node.chunks[seam] = None
-        return node
-
-
-def _lift(node: Node | None, height: int) -> Node | None:
-    """A chain of keyless nodes from `height` down to `node`."""
-    if node is not None:
-        for layer in range(node.height + 1, height + 1):
-            node = Node(layer, [], [], [node], [])
-    return node
-
 
 def _write(node: Node, blocks: dict[bytes, bytes]) -> bytes:
     """Give every dirty node its CID, children first (rules 2 and 3 say where they are)."""
@@ -319,7 +269,7 @@ def _write(node: Node, blocks: dict[bytes, bytes]) -> bytes:
                 kid = kids[i]
                 if kid.__class__ is Node and kid.cid is None:
                     _write(kid, blocks)
-    data = encode(node)
+    data = node.data = encode(node)
     cid = node.cid = NODE_CID + sha256(data).digest()
     blocks[cid] = data
     return cid

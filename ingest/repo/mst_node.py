@@ -5,7 +5,8 @@ Does not own the tree's operations (`ingest.repo.mst`) nor the order of keys bet
 
 Rule 1: a node with a `cid` is clean and is never changed; `own` gives a copy that may be. (A child's CID in `kids` may
 be replaced by the child itself: that changes nothing that can be seen.)
-Rule 2: `chunks[i]` is entry i encoded, or None. Whoever changes key i-1, key i, value i or child i+1 sets it to None.
+Rule 2: in a dirty node `chunks[i]` is entry i encoded, or None. Whoever changes key i-1, key i, value i or child i+1
+sets it to None.
 Rule 3: what has a dirty child is dirty.
 """
 
@@ -13,6 +14,10 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from operator import itemgetter
+from typing import Any
+
+import libipld
 
 from ingest.repo.reasons import RepoReason
 from ingest.repo.wire import LINK, head, link
@@ -26,9 +31,12 @@ KEY_MAX = 1_024  # bytes; specs/repository, the reference's isValidMstKey
 
 
 class Node:
-    """`kids[i]` lies left of `keys[i]`, so there is one kid more than keys; a kid is a Node, a CID or nothing."""
+    """`kids[i]` lies left of `keys[i]`, so there is one kid more than keys; a kid is a Node, a CID or nothing.
 
-    __slots__ = ("chunks", "cid", "height", "keys", "kids", "vals")
+    A clean node has its bytes in `data`; one that was loaded has no `chunks` yet: `entries` makes them.
+    """
+
+    __slots__ = ("chunks", "cid", "data", "height", "keys", "kids", "vals")
 
     def __init__(  # noqa: PLR0917 - made millions of times; keywords cost
         self,
@@ -38,6 +46,7 @@ class Node:
         kids: list[Node | bytes | None],
         chunks: list[bytes | None],
         cid: bytes | None = None,
+        data: bytes = b"",
     ) -> None:
         self.height = height
         self.keys = keys
@@ -45,21 +54,30 @@ class Node:
         self.kids = kids
         self.chunks = chunks
         self.cid = cid
+        self.data = data
 
     def own(self) -> Node:
         """Itself when dirty, else a dirty copy."""
         if self.cid is None:
             return self
-        return Node(self.height, self.keys[:], self.vals[:], self.kids[:], self.chunks[:])
+        return Node(self.height, self.keys[:], self.vals[:], self.kids[:], self.entries())
+
+    def entries(self) -> list[bytes | None]:
+        """The entries encoded, in a list of the caller's own; None where that is still to be done."""
+        if len(self.chunks) == len(self.keys):
+            return self.chunks[:]
+        found: list[bytes | None] = _ENTRIES(self.data)
+        return found if len(found) == len(self.keys) else [None] * len(self.keys)
 
 
 def height_of(key: bytes) -> int:
     """The layer of a key: leading zero bits of its SHA-256, two a layer."""
-    digest = sha256(key).digest()
+    return _layer(sha256(key).digest())
+
+
+def _layer(digest: bytes) -> int:
     height = _BYTE_HEIGHT[digest[0]]
-    if height < 4:
-        return height
-    return (256 - int.from_bytes(digest, "big").bit_length()) // 2
+    return height if height < 4 else (256 - int.from_bytes(digest, "big").bit_length()) // 2
 
 
 def common_prefix(left: bytes, right: bytes) -> int:
@@ -72,7 +90,9 @@ def common_prefix(left: bytes, right: bytes) -> int:
 
 
 def encode(node: Node) -> bytes:
-    """The canonical bytes of a node whose kids all have CIDs. HOT: clean entries are joined as they are."""
+    """The canonical bytes of a node whose kids all have CIDs. HOT."""
+    if node.cid is not None:
+        return node.data
     chunks = node.chunks
     kids = node.kids
     if None in chunks:
@@ -82,7 +102,7 @@ def encode(node: Node) -> bytes:
         try:
             while True:
                 i = chunks.index(None, i + 1)
-                chunks[i] = _encode_entry(keys[i - 1] if i else b"", keys[i], vals[i], cid_of(kids[i + 1]))
+                chunks[i] = encode_entry(keys[i - 1] if i else b"", keys[i], vals[i], cid_of(kids[i + 1]))
         except ValueError:
             pass
     left = cid_of(kids[0])
@@ -98,52 +118,66 @@ def cid_of(kid: Node | bytes | None) -> bytes | None:
 
 
 def decode(data: bytes, cid: bytes, height: int | None) -> Node:
-    """Parse strictly. `height` is what the parent asks for; None at the root. Raises Refused.
+    """Parse strictly. `height` is what the parent asks for; None at the root. Raises Refused. HOT."""
+    parts = take_apart(data, height)
+    if parts is None:
+        return decode_by_the_book(data, cid, height)
+    return put_together(parts, data, cid)
 
-    HOT: one pattern takes canonical nodes of blessed CIDs apart; everything else goes to `decode_by_the_book`, which
-    says what is wrong with it.
-    """
-    if data[-3:] == b"al\xf6":
-        end, left = len(data) - 3, None
-    else:
-        end, left = len(data) - 43, data[-36:]
-        if data[end : end + 11] != _LEFT:
-            return decode_by_the_book(data, cid, height)
-    entries = _ENTRIES(data, 4 if end < 4 or data[3] < 0x98 else 5, end)
-    count = len(entries)
-    if not 0 < count <= limits.MST_NODE_ENTRIES_MAX:
-        return decode_by_the_book(data, cid, height)
-    keys: list[bytes] = []
-    vals: list[bytes] = []
+
+Parts = tuple[list[bytes], list[dict[str, Any]], "bytes | None", int]
+"""Keys, entries as the codec gives them, leftmost child and layer."""
+
+
+def put_together(parts: Parts, data: bytes, cid: bytes) -> Node:
+    """The node of what `take_apart` gave."""
+    keys, entries, left, layer = parts
     kids: list[Node | bytes | None] = [left]
-    chunks: list[bytes | None] = []
-    size = 0
-    previous = b""
-    lengths = _LENGTHS
-    for chunk, length, suffix, shared, kid, value in entries:
-        at = shared[-1]
-        if lengths[len(suffix)] != length or at > len(previous) or previous[at : at + 1] >= suffix[:1]:
-            return decode_by_the_book(data, cid, height)
-        previous = previous[:at] + suffix
-        layer = _BYTE_HEIGHT[sha256(previous).digest()[0]]
-        if layer != height:
-            if layer == 4:
-                layer = height_of(previous)
-            if height is None:
-                height = layer
-            elif layer != height:
-                return decode_by_the_book(data, cid, height)
-        keys.append(previous)
-        vals.append(value)
-        kids.append(kid or None)
-        chunks.append(chunk)
-        size += len(chunk)
-    opening = b"\xa2ae" + (_ARRAY[count] if count < 24 else head(0x80, count))
-    if not data.startswith(opening) or size != end - len(opening) or not _KEYS(b"\n".join(keys)):
-        return decode_by_the_book(data, cid, height)
-    if not height and any(kids):
-        return decode_by_the_book(data, cid, height)
-    return Node(height or 0, keys, vals, kids, chunks, cid)
+    kids += map(_T, entries)
+    return Node(layer, keys, list(map(_V, entries)), kids, [], cid, data)
+
+
+def take_apart(data: bytes, height: int | None) -> Parts | None:
+    """The parts of a canonical node that is not empty and has blessed CIDs alone; else None. HOT.
+
+    The pattern holds the form of every byte but the lengths of keys; the fast codec reads by those lengths. Both must
+    see the same entries: a key whose length were wrong would end inside key characters, where what follows is neither
+    the text "p" nor, if it is, followed by an integer from 0 up.
+    """
+    if not _NODE(data):
+        return None
+    try:
+        node = libipld.decode_dag_cbor(data)
+        entries, left = node["e"], node["l"]
+        if not entries:  # a link between layers, about one node in ten
+            return ([], entries, left, height) if left is not None and height else None
+        key = b""
+        keys = []
+        for suffix, at in map(_KP, entries):
+            if key:
+                if at < 0 or suffix[0] <= key[at]:  # IndexError where a key goes on where the last one ends: rare
+                    return None
+                key = key[:at] + suffix
+            else:
+                if at != 0:
+                    return None
+                key = suffix
+            keys.append(key)
+    except (ValueError, IndexError, TypeError, KeyError):
+        return None
+    if len(keys) > limits.MST_NODE_ENTRIES_MAX or not _KEYS(b"\n".join(keys)):
+        return None
+    digests = [sha256(key).digest() for key in keys]
+    layers = set(map(_BYTE_HEIGHT.__getitem__, map(_FIRST, digests)))
+    layer = layers.pop()
+    if layer == 4 and not layers:
+        layers = set(map(_layer, digests))
+        layer = layers.pop()
+    if layers or (height is not None and layer != height):
+        return None
+    if layer == 0 and (left is not None or any(map(_T, entries))):
+        return None
+    return keys, entries, left, layer
 
 
 def decode_by_the_book(data: bytes, cid: bytes, height: int | None) -> Node:
@@ -189,7 +223,7 @@ def decode_by_the_book(data: bytes, cid: bytes, height: int | None) -> Node:
         raise Refused(RepoReason.NODE_EMPTY, "the root has a child and no keys: it should have been cut off")
     if not height and any(kids):
         raise Refused(RepoReason.NODE_HEIGHT, "a node of layer 0 has children")
-    return Node(height or 0, keys, vals, kids, [None] * len(keys), cid)
+    return Node(height or 0, keys, vals, kids, [], cid, data)
 
 
 def check_key(key: bytes) -> None:
@@ -206,7 +240,8 @@ def _node_link(value: object) -> bytes | None:
     return value.raw
 
 
-def _encode_entry(previous: bytes, key: bytes, value: bytes, kid: bytes | None) -> bytes:
+def encode_entry(previous: bytes, key: bytes, value: bytes, kid: bytes | None) -> bytes:
+    """The canonical bytes of one entry after the key `previous`."""
     shared = common_prefix(previous, key)
     suffix = key[shared:]
     size = len(suffix)
@@ -226,11 +261,15 @@ def _encode_entry(previous: bytes, key: bytes, value: bytes, kid: bytes | None) 
 _BYTE_HEIGHT = [4 if byte == 0 else (8 - byte.bit_length()) // 2 for byte in range(256)]  # 4 = look further
 _ARRAY = [head(0x80, n) for n in range(24)]
 _LENGTHS = [head(0x40, n) for n in range(256)]
-_LEFT = b"al" + LINK + NODE_CID
-# A key's characters exclude every byte that an integer below 256 starts with, so the pattern has one way to match.
-_ENTRIES = re.compile(
-    rb"(\xa4ak([\x40-\x57]|X[\x18-\xff])([0-9A-Za-z._:~/-]{0,255})ap([\x00-\x17]|\x18[\x18-\xff])"
-    rb"at(?:\xf6|\xd8\x2aX%\x00(\x01q\x12\x20.{32}))av\xd8\x2aX%\x00(\x01[qU]\x12\x20.{32}))",
+_KP, _T, _V, _FIRST = itemgetter("k", "p"), itemgetter("t"), itemgetter("v"), itemgetter(0)
+_ENTRY = (
+    rb"\xa4ak(?:[\x40-\x57]|X[\x18-\xff])[0-9A-Za-z._:~/-]*ap(?:[\x00-\x17]|\x18[\x18-\xff])"
+    rb"at(?:\xf6|\xd8\x2aX%\x00\x01q\x12\x20.{32})av\xd8\x2aX%\x00\x01[qU]\x12\x20.{32}"
+)
+# A key's characters exclude every byte that an integer below 256 starts with, so there is one way to match.
+_ENTRIES = re.compile(_ENTRY, re.DOTALL).findall
+_NODE = re.compile(
+    rb"\xa2ae(?:[\x80-\x97]|\x98[\x18-\xff])(?:" + _ENTRY + rb")*al(?:\xf6|\xd8\x2aX%\x00\x01q\x12\x20.{32})",
     re.DOTALL,
-).findall
+).fullmatch
 _KEYS = re.compile(rb"(?:[0-9A-Za-z._:~-]+/[0-9A-Za-z._:~-]+(?:\n(?!\Z)|\Z))+").fullmatch

@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 
 from ingest.repo.mst import Tree
-from ingest.repo.mst_node import Node, encode, height_of
+from ingest.repo.mst_node import Node, height_of
 
 
 def proof(tree: Tree, keys: Iterable[str]) -> dict[bytes, bytes]:
@@ -56,4 +56,4 @@ def path_proof(tree: Tree, key: str) -> dict[bytes, bytes]:
 def _encoded(nodes: dict[bytes | None, Node]) -> dict[bytes, bytes]:
     if None in nodes:
         raise ValueError("the tree has changes that are not written: call write() before proving")
-    return {cid: encode(node) for cid, node in nodes.items() if cid is not None}
+    return {cid: node.data for cid, node in nodes.items() if cid is not None}

@@ -219,7 +219,7 @@ def _check_inversion(data: Cid, before: bytes, ops: tuple[Op, ...], blocks: dict
     for op in reversed(ops):
         if op.prev is None and op.action != "create":
             raise Refused(RepoReason.OP_FIELDS, f"{op.path}: {op.action} wants the prev that prevData rests on")
-        changes.append((op.path, op.cid and op.cid.raw, op.prev and op.prev.raw))
+        changes.append((op.path, None if op.cid is None else op.cid.raw, None if op.prev is None else op.prev.raw))
     if invert(data.raw, blocks.__getitem__, changes) != before:
         raise Refused(RepoReason.INVERSION, "taking the operations back does not lead to prevData")
 
@@ -228,7 +228,7 @@ def _check_presence(data: Cid, ops: tuple[Op, ...], blocks: dict[bytes, bytes]) 
     """All that can be said without prevData: the new tree holds what the operations say."""
     tree = Tree.open(data, blocks.__getitem__)
     for op in ops:
-        if tree.find(op.path.encode()) != (op.cid and op.cid.raw):
+        if tree.find(op.path.encode()) != (None if op.cid is None else op.cid.raw):
             raise Refused(RepoReason.OP_MISMATCH, f"{op.path}: the new tree does not hold what the operation says")
 
 
