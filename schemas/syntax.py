@@ -33,6 +33,10 @@ _DID = re.compile(r"did:[a-z]+:[a-zA-Z0-9._:%-]*[a-zA-Z0-9._-]").fullmatch
 _HANDLE = re.compile(rf"(?:{_LABEL}\.)+{_ALPHA_LABEL}").fullmatch
 _NSID = re.compile(rf"{_ALPHA_LABEL}(?:\.{_LABEL})+\.[a-zA-Z][a-zA-Z0-9]{{0,62}}").fullmatch
 _RKEY = re.compile(rf"[a-zA-Z0-9_~.:-]{{1,{RKEY_MAX}}}").fullmatch
+# What nearly every record refers to; a quick yes before the parts are looked at one by one.
+_USUAL_AT_URI = re.compile(
+    r"at://did:plc:[a-z2-7]{24}/(?:[a-z]{1,30}\.){2,4}[a-zA-Z]{1,30}/[a-z2-7]{13}",
+).fullmatch
 _URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,80}:[^\s\x00-\x1f\x7f]+").fullmatch
 _CID_TEXT = re.compile(rf"(?!Qmb)[a-zA-Z0-9+=]{{{CID_TEXT_MIN},{CID_TEXT_MAX}}}").fullmatch
 _GRANDFATHERED = re.compile(
@@ -190,6 +194,8 @@ class AtUri(_Format):
 
     @staticmethod
     def _holds(value: str) -> bool:
+        if _USUAL_AT_URI(value) is not None:
+            return True
         if len(value) > AT_URI_MAX or not value.startswith("at://"):
             return False
         parts = value.split("/")
