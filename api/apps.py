@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from api.com.atproto import admin, sync
+from api.com.atproto import admin, identity, repo, server, sync
 from api.xrpc import Endpoint
 
-PDS: tuple[Endpoint, ...] = (*admin.ENDPOINTS, *sync.ENDPOINTS)
+PDS: tuple[Endpoint, ...] = (
+    *admin.ENDPOINTS,
+    *identity.ENDPOINTS,
+    *repo.ENDPOINTS,
+    *server.ENDPOINTS,
+    *sync.ENDPOINTS,
+)
