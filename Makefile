@@ -47,7 +47,7 @@ test-clients: setup ## the official clients against `headrace up`
 	$(BIN)/pytest tests/e2e
 
 bench: setup ## print the table of docs/performance.md (JSON=FILE writes it too)
-	$(BIN)/python tests/bench/run.py $(if $(JSON),--json $(JSON))
+	$(BIN)/python -m tests.bench.run $(if $(JSON),--json $(JSON))
 
 lock: ## resolve pyproject.toml into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group dev pyproject.toml --output-file requirements.lock
