@@ -50,7 +50,9 @@ class _Route:
         self.reads_views = reads_views
         self.rules = _rules(lexicon.nsid)
         self.counters: dict[int, Counter] = {}
-        self.seconds: Histogram = metrics.seconds.labels(lexicon.nsid)
+        # Subscriptions last for days, and what is not implemented takes no time: neither has a duration.
+        timed = endpoint is not None and lexicon.kind != "subscription"
+        self.seconds: Histogram | None = metrics.seconds.labels(lexicon.nsid) if timed else None
 
 
 def _rules(nsid: str) -> tuple[Rule, ...]:
@@ -143,7 +145,7 @@ class Dispatcher:
                 if counter is None:
                     counter = route.counters[status] = self._metrics.requests.labels(nsid, str(status))
                 counter.inc()
-                if route.lexicon.kind != "subscription":
+                if route.seconds is not None:
                     route.seconds.observe(time.perf_counter() - started)
         return response
 

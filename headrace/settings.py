@@ -79,14 +79,17 @@ class Settings(BaseSettings):
     )
     blob_limit: Annotated[int, Field(ge=65_536)] = Field(100_000_000, description="Largest blob, bytes.")
     open_files: Annotated[int, Field(ge=8)] = Field(256, description="Account files open at once.")
-    big_author_followers: Annotated[int, Field(ge=1)] = Field(
-        10_000, description="Above this many followers an author's posts are merged at read, not pushed."
+    pull_above: Annotated[int, Field(ge=1)] = Field(
+        2_000, description="An author with more followers is merged into timelines at read, not pushed to them."
     )
     timeline_backfill: Annotated[int, Field(ge=1, le=1_000)] = Field(
-        100, description="Posts of a newly followed author put into the follower's timeline."
+        100, description="Newest posts of an author that a new follower's timeline is given."
     )
-    timeline_length: Annotated[int, Field(ge=10)] = Field(
-        1_000, description="Timeline entries kept; older pages are computed at read."
+    timeline_length: Annotated[int, Field(ge=1)] = Field(
+        1_000, description="Timeline entries kept; pages below are computed at read."
+    )
+    timeline_trim_every: Annotated[int, Field(ge=1)] = Field(
+        512, description="One write to a timeline in so many looks whether there is something to cut."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

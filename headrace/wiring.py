@@ -15,21 +15,25 @@ from importlib.metadata import version
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
+import views
 from api import apps, well_known
 from api.auth import Authenticator
 from api.config import ServerConfig
 from api.dispatch import Dispatcher
 from api.firehose import FirehoseHub
+from api.fresh import ReadYourWrites
 from api.metrics import HttpMetrics
 from api.ops import build_ops_app
 from api.plc.app import build_plc_app
 from api.server import PublicServer
 from api.xrpc import Services
 from headrace import secrets
+from headrace.collector import NetworkCollector
 from headrace.listeners import address, bind, listen
 from headrace.settings import Settings
+from headrace.upkeep import keep_up
 from headrace.uploads import take_upload
 from ingest.identity.dns_txt import DnsTxt
 from ingest.identity.fetch import Fetcher
@@ -42,8 +46,11 @@ from ingest.log_sqlite import SqliteLog
 from ingest.pds.pds import Pds
 from ingest.pds.rate_limit import RateLimiter
 from ingest.pds.settings import PdsSettings
+from processors.run_embedded import EmbeddedRunner
 from schemas import lexicon
 from schemas.syntax import Did, Handle
+from views.store_sqlite import SqliteStore
+from views.view import FanoutSettings
 
 _SHUTDOWN_SECONDS = 5.0
 
@@ -84,9 +91,13 @@ class Network:
         self._stack.push_async_callback(_cancel, task)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        if not task.cancelled() and not self._failure.done():
+        if not task.cancelled():
             cause = task.exception() or task.result()
-            self._failure.set_result(cause if isinstance(cause, BaseException) else RuntimeError(task.get_name()))
+            self._fail(cause if isinstance(cause, BaseException) else RuntimeError(f"{task.get_name()} ended"))
+
+    def _fail(self, cause: BaseException) -> None:
+        if not self._failure.done():
+            self._failure.set_result(cause)
 
     async def _start(self, settings: Settings) -> None:
         push = self._stack.push_async_callback
@@ -137,12 +148,22 @@ class Network:
         push(pds.close)
         local.pds = pds
 
+        store = SqliteStore(directory / "views.sqlite", [view.table for view in views.ALL])
+        push(store.close)
+        runner = EmbeddedRunner(log, store, views.ALL, _fanout_settings(settings), self._fail)
+        await runner.start()
+        push(runner.stop)
+        self._run(keep_up(log, pds, runner, unix_micros), "upkeep")
+        ProcessCollector(registry=registry)
+        registry.register(NetworkCollector(config.version, log, runner, unix_micros))
+
         hub = FirehoseHub(log, pds.hosts)
         self._run(hub.run(), "firehose")
         services = Services(
             catalogue=catalogue,
             config=config,
             firehose=hub,
+            fresh=ReadYourWrites(runner, log.newest, metrics),
             log=log,
             metrics=metrics,
             now=unix_micros,
@@ -154,16 +175,16 @@ class Network:
         limiter = RateLimiter(time.time, scale=settings.rate_limit_scale) if settings.rate_limits else None
         dispatcher = Dispatcher(catalogue, services, authenticator, metrics, pds=apps.PDS, limiter=limiter)
         server = PublicServer(services, dispatcher, pages=well_known.pages(services, pds.local_handle))
-        runner = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=_SHUTDOWN_SECONDS)
-        push(runner.cleanup)
+        public = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=_SHUTDOWN_SECONDS)
+        push(public.cleanup)
         self._stack.callback(hub.close)
-        await listen(runner, xrpc_socket)
+        await listen(public, xrpc_socket)
 
         feed = self.ingest = partial(take_upload, log=log, resolver=resolver, hosted=pds.hosts, metrics=metrics)
         ops = build_ops_app(
             registry=registry,
-            status=partial(_status, self, log),
-            ready=lambda: not self._failure.done(),
+            status=partial(_status, self, log, runner),
+            ready=lambda: runner.ready and not self._failure.done(),
             token=config.ops_token,
             ingest_frames=partial(feed, "frames"),
             ingest_car=partial(feed, "car"),
@@ -217,7 +238,16 @@ def _pds_settings(settings: Settings) -> PdsSettings:
     )
 
 
-def _status(network: Network, log: SqliteLog) -> dict[str, Any]:
+def _fanout_settings(settings: Settings) -> FanoutSettings:
+    return FanoutSettings(
+        pull_above=settings.pull_above,
+        backfill=settings.timeline_backfill,
+        keep=settings.timeline_length,
+        trim_every=settings.timeline_trim_every,
+    )
+
+
+def _status(network: Network, log: SqliteLog, runner: EmbeddedRunner) -> dict[str, Any]:
     oldest, newest, oldest_time = log.firehose_bounds()
     return {
         "version": version("headrace"),
@@ -228,6 +258,11 @@ def _status(network: Network, log: SqliteLog) -> dict[str, Any]:
             "records_end": [log.records_end(shard) for shard in range(log.shards)],
             "appended": log.appended,
             "rejected": {reason.value: count for reason, count in log.rejected.items()},
+        },
+        "views": {
+            "ready": runner.ready,
+            "reached": [reached for _, reached in sorted(runner.vector().items())],
+            "behind": runner.behind(),
         },
         "firehose": {"oldest_seq": oldest, "newest_seq": newest, "oldest_time": oldest_time},
     }

@@ -1,0 +1,61 @@
+"""Metrics that are read when they are scraped: the log's ends, the views' lag and freshness.
+
+Does not own what counts as it happens (`api/metrics.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ingest.log_sqlite import SqliteLog
+from processors.run_embedded import EmbeddedRunner
+
+
+class NetworkCollector(Collector):
+    """Labels are shards and reasons: bounded."""
+
+    def __init__(self, version: str, log: SqliteLog, runner: EmbeddedRunner, now: Callable[[], int]) -> None:
+        self._version = version
+        self._log = log
+        self._runner = runner
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        log, runner = self._log, self._runner
+        build = GaugeMetricFamily("headrace_build_info", "The version that runs; always 1.", labels=["version"])
+        build.add_metric([self._version], 1)
+        yield build
+        yield CounterMetricFamily(
+            "headrace_log_appended_entries_total", "Entries accepted into commits since the start.", value=log.appended
+        )
+        rejected = CounterMetricFamily(
+            "headrace_log_rejected_entries_total", "Entries the verdict refused since the start.", labels=["reason"]
+        )
+        for reason, count in log.rejected.items():
+            rejected.add_metric([reason.value], count)
+        yield rejected
+        ends = GaugeMetricFamily("headrace_log_records_end_offset", "Newest offset of records.", labels=["shard"])
+        for shard in range(log.shards):
+            ends.add_metric([str(shard)], log.records_end(shard))
+        yield ends
+        yield GaugeMetricFamily(
+            "headrace_firehose_newest_seq", "Newest seq of the firehose.", value=log.firehose_bounds()[1]
+        )
+        yield CounterMetricFamily(
+            "headrace_views_entries_total", "Entries the views have taken since the start.", value=runner.entries
+        )
+        behind = runner.behind()
+        yield GaugeMetricFamily("headrace_views_behind_entries", "Entries the views have not seen yet.", value=behind)
+        yield GaugeMetricFamily(
+            "headrace_views_freshness_seconds",
+            "Now minus the log time of the newest entry seen by every view; 0 when nothing is outstanding.",
+            value=self._freshness() if behind else 0.0,
+        )
+        yield GaugeMetricFamily("headrace_views_ready", "1 while the views follow the log.", value=int(runner.ready))
+
+    def _freshness(self) -> float:
+        times = [time for time in self._runner.newest_times() if time]
+        return max(0.0, (self._now() - min(times)) / 1e6) if times else 0.0

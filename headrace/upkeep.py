@@ -1,0 +1,29 @@
+"""What the process does by the clock: drop from the log what no consumer needs any more.
+
+Does not own what that is (`ingest.log_truncate`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from ingest.log_sqlite import SqliteLog
+from ingest.pds.pds import Pds
+from processors.run_embedded import EmbeddedRunner
+
+_PERIOD_SECONDS = 600.0
+
+_log = structlog.get_logger()
+
+
+async def keep_up(log: SqliteLog, pds: Pds, runner: EmbeddedRunner, now: Callable[[], int]) -> None:
+    """Until cancelled."""
+    while True:
+        await asyncio.sleep(_PERIOD_SECONDS)
+        seen = {shard: reached for (_, shard), reached in runner.vector().items()}
+        dropped = await log.truncate(commits={"pds": pds.checkpoints()}, records={"views": seen}, now=now())
+        if dropped:
+            _log.info("log truncated", rows=dropped)
