@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -154,3 +155,13 @@ async def store(tmp_path):
 @pytest.fixture
 def world(store):
     return World(store)
+
+
+@asynccontextmanager
+async def fresh_store(tmp_path_factory):
+    """For properties, where a fixture would be shared by all examples."""
+    made = SqliteStore(tmp_path_factory.mktemp("views") / "views.sqlite", [view.table for view in ALL])
+    try:
+        yield made
+    finally:
+        await made.close()
