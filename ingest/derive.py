@@ -90,8 +90,11 @@ class Step(msgspec.Struct):
         self.replaces.append(replaces)
 
 
-def derive(entry: Entry, partial: bool, end: int, state: State) -> Step:  # noqa: FBT001 - the verdict's mark
-    """HOT: the first step of an accepted entry; `end` is the shard's end of `records` before it."""
+def derive(entry: Entry, partial: bool, end: int, state: State, room: int = STEP) -> Step:  # noqa: FBT001 - the verdict's mark
+    """HOT: the first step of an accepted entry.
+
+    `end` is the shard's end of `records` before it, `room` how many tombstones and others the step may hold.
+    """
     if isinstance(entry, Commit):
         return _commit(entry, partial, end, state)
     if isinstance(entry, Sync):
@@ -114,30 +117,31 @@ def derive(entry: Entry, partial: bool, end: int, state: State) -> Step:  # noqa
     step.event = _account_event(head, entry.time)
     if entry.status == "deleted":
         step.known = msgspec.structs.replace(known, head_at=None)
-        _bury(step, head, entry.time, state)
+        _bury(step, head, entry.time, state, room)
     return step
 
 
-def derive_deletion(entry: Account, end: int, state: State) -> Step:
+def derive_deletion(entry: Account, end: int, state: State, room: int = STEP) -> Step:
     """A later step of an account's deletion: the next tombstones."""
     known = state.known(entry.did)
     if known is None:
         raise InvariantError(f"{entry.did}: its deletion is half done and no head is known of it")
     step = Step(entry.did, end)
-    _bury(step, known.head, entry.time, state)
+    _bury(step, known.head, entry.time, state, room)
     return step
 
 
-def derive_diff(last: Diff, chunk: Diff, start: int, end: int, state: State) -> Step:
-    """The step of a diff that applies `chunk.ops[start:]`, as many as fit; the head moves with the last of them.
+def derive_diff(last: Diff, chunk: Diff, start: int, end: int, state: State, *, room: int = STEP) -> Step:
+    """The part of a step that applies `chunk.ops[start:]`, as many as fit; the head moves with the last of them.
 
+    `room` is how many entries it may hold, 3 or more: an account, a record, a head.
     `done` says that the chunk is done. `last` is the diff's last chunk: its time is the time of all that follows.
     """
     known = state.known(last.did) or Known(Head(last.did))
     step = Step(last.did, end)
     if known.account_at is None:
         known = _set_account(step, known, known.head, last.time)
-    room = STEP - len(step.entries) - 1
+    room -= len(step.entries) + 1
     _records(step, last.rev, last.time, chunk.ops[start : start + room], state)
     step.done = start + room >= len(chunk.ops)
     if step.done and chunk.chunk == chunk.chunks - 1:
@@ -223,9 +227,9 @@ def _records(step: Step, rev: Tid, time: int, ops: tuple[Op, ...], state: State)
             here[path] = now
 
 
-def _bury(step: Step, head: Head, time: int, state: State) -> None:
+def _bury(step: Step, head: Head, time: int, state: State, room: int) -> None:
     """Tombstones for the account's live records, as many as fit."""
-    room = STEP - len(step.entries)
+    room -= len(step.entries)
     live = state.live(head.did, room + 1)
     for path, (at, first) in live[:room]:
         if head.rev is None:

@@ -68,8 +68,8 @@ class Head(msgspec.Struct, frozen=True):
 class Appended(msgspec.Struct, frozen=True):
     """An entry is durable and accepted: its place in `commits`, its firehose seq (if it makes an event), its log time.
 
-    `records_end` is the shard's end of `records` once the entry is in: a reader whose progress has reached it has
-    seen the entry (a deletion of more than 1,000 records goes on behind it).
+    `records_end` is the shard's end of `records` once all that follows from the entry is in: a reader whose progress
+    has reached it has seen the entry.
     """
 
     shard: int
@@ -99,7 +99,7 @@ class Appender(Protocol):
     """Puts entries into `commits`; the log decides."""
 
     async def append(self, entry: Entry) -> Appended:
-        """Durable and accepted when it returns. Raises Rejected; any other error leaves the outcome unknown."""
+        """Durable, accepted and derived when it returns. Raises Rejected; any other error: the outcome is unknown."""
         ...
 
     async def append_many(self, entries: Sequence[Entry]) -> list[Appended]:
@@ -154,6 +154,10 @@ class RepoIndex(Protocol):
     """What derive keeps beside its heads: did -> path -> the record's place in `records`."""
 
     def head(self, did: str) -> Head | None: ...
+
+    def newest(self, did: str) -> tuple[int, int] | None:
+        """(shard, offset in `records`) of the account's newest head or account entry: who has read it has seen all."""
+        ...
 
     def record(self, did: str, path: str) -> tuple[Cid, bytes, int] | None:
         """(cid, DAG-CBOR, first_time) of the live record at "collection/rkey"."""

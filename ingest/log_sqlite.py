@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ingest.changes import LoopChanges
-from ingest.derive import did_of
+from ingest.derive import STEP, did_of
 from ingest.log import Appended, Head, Reason
 from ingest.log_sqlite_batch import Batch
 from ingest.log_sqlite_checkpoint import Checkpointer
@@ -45,7 +45,9 @@ def _unix_micros() -> int:
 class SqliteLog:
     """`ingest.log.Log`; make one with `await SqliteLog.open(...)`."""
 
-    def __init__(self, path: Path, shards: int, first_seq: int, now: Callable[[], int], max_accounts: int) -> None:
+    def __init__(
+        self, path: Path, *, shards: int, first_seq: int, now: Callable[[], int], max_accounts: int, step: int
+    ) -> None:
         self._shards = shards
         self._con = con = open_writer(path, shards=shards, first_seq=first_seq)
         self._reader = open_reader(path)
@@ -57,7 +59,7 @@ class SqliteLog:
         self._changed = LoopChanges(lambda: self._writer.ends.records, lambda: self._writer.ends.seq)
         expansions = read_expansions(con)
         self._writer = Writer(
-            con, self._index, Checkpointer(path, con), ends, expansions, now=now, published=self._publish
+            con, self._index, Checkpointer(path, con), ends, expansions, now=now, step=step, published=self._publish
         )
 
     @classmethod
@@ -69,17 +71,19 @@ class SqliteLog:
         first_seq: int = 1,
         now: Callable[[], int] = _unix_micros,
         max_accounts: int = 8192,
+        step: int = STEP,
     ) -> SqliteLog:
         """Open or create the log at `path` and finish what a crash left half done.
 
         `first_seq` is the first seq of a new log: above every one served before it. `max_accounts` bounds the heads
-        kept in memory (about 1 KB each). Raises InvariantError when the file is of another number of shards.
+        kept in memory (about 1 KB each), `step` the derived entries of one transaction of an expansion. Raises
+        InvariantError when the file is of another number of shards.
         """
-        log = cls(path, shards, first_seq, now, max_accounts)
+        log = cls(path, shards=shards, first_seq=first_seq, now=now, max_accounts=max_accounts, step=step)
         while log._writer.expansions:
-            await asyncio.wait(
-                (asyncio.ensure_future(log._changed.next()), log._writer.task), return_when="FIRST_COMPLETED"
-            )
+            woken = asyncio.ensure_future(log._changed.next())
+            await asyncio.wait((woken, log._writer.task), return_when=asyncio.FIRST_COMPLETED)
+            woken.cancel()
             if log._writer.failure is not None:
                 raise LogStoppedError("unknown", log._writer.failure)
         return log
@@ -145,6 +149,12 @@ class SqliteLog:
 
     def head(self, did: str) -> Head | None:
         return self._index.head(did)
+
+    def newest(self, did: str) -> tuple[int, int] | None:
+        known = self._index.known(did)
+        if known is None:
+            return None
+        return shard_of(did, self.shards), max(known.head_at or 0, known.account_at or 0)
 
     def record(self, did: str, path: str) -> tuple[Cid, bytes, int] | None:
         return self._index.record(did, path)

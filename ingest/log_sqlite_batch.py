@@ -12,7 +12,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from ingest.derive import Known, Place, Step, derive, derive_deletion, derive_diff, did_of
+from ingest.derive import STEP, Known, Place, Step, derive, derive_deletion, derive_diff, did_of
 from ingest.log import Appended, Head, Reason, Rejected
 from ingest.log_sqlite_diff import find_chunks, load_chunk
 from ingest.log_sqlite_index import SqliteIndex
@@ -68,10 +68,13 @@ class Batch:
     `below` is what lies under this batch: the committed state, or the batch that a group of several is tried in.
     """
 
-    def __init__(self, con: apsw.Connection, below: SqliteIndex | Batch, ends: Ends, now: int) -> None:
+    def __init__(
+        self, con: apsw.Connection, below: SqliteIndex | Batch, ends: Ends, now: int, step: int = STEP
+    ) -> None:
         self._con = con
         self._below = below
         self._now = now
+        self._step = step
         self.ends = ends.copy()
         self.known_here: dict[str, Known] = {}
         self.numbers: dict[str, int] = {}
@@ -115,7 +118,7 @@ class Batch:
         """Judge a group. A refused single entry stays in `commits`; of a refused group of several nothing stays."""
         if len(entries) == 1:
             return self._add(entries[0], shards[0])
-        trial = Batch(self._con, self, self.ends, self._now)
+        trial = Batch(self._con, self, self.ends, self._now, self._step)
         trial.commits = self.commits[:]  # a diff re-reads its range
         results: list[Appended] = []
         first: int | None = None
@@ -139,20 +142,24 @@ class Batch:
 
     def step(self, shard: int, todo: Expansion) -> None:
         """The next step of an expansion."""
-        end = self.ends.records[shard]
         if isinstance(todo.entry, Account):
-            step = derive_deletion(todo.entry, end, self)
-            left = None if step.done else todo
-        else:
-            chunk = load_chunk(self._con, self.commits, todo.chunks[todo.chunk])
-            step = derive_diff(todo.entry, chunk, todo.op, end, self)
+            step = derive_deletion(todo.entry, self.ends.records[shard], self, self._step)
+            self._take(step, shard)
+            self.expansions[shard] = None if step.done else todo
+            return
+        left: Expansion | None = todo
+        room = self._step
+        while left is not None and room > 2:
+            chunk = load_chunk(self._con, self.commits, left.chunks[left.chunk])
+            step = derive_diff(todo.entry, chunk, left.op, self.ends.records[shard], self, room=room)
+            self._take(step, shard)
+            room -= len(step.entries)
             if not step.done:
-                left = msgspec.structs.replace(todo, op=todo.op + len(step.index))
-            elif todo.chunk + 1 < len(todo.chunks):
-                left = msgspec.structs.replace(todo, chunk=todo.chunk + 1, op=0)
+                left = msgspec.structs.replace(left, op=left.op + len(step.index))
+            elif left.chunk + 1 < len(left.chunks):
+                left = msgspec.structs.replace(left, chunk=left.chunk + 1, op=0)
             else:
                 left = None
-        self._take(step, shard)
         self.expansions[shard] = left
 
     def write(self, con: apsw.Connection) -> None:
@@ -200,7 +207,7 @@ class Batch:
                     return self._reject(chunks, head)
                 self.step(shard, Expansion(source, entry, chunks))
         else:
-            step = derive(entry, verdict.partial, ends.records[shard], self)
+            step = derive(entry, verdict.partial, ends.records[shard], self, self._step)
             if step.event is not None:
                 seq = self._sequence(step.event, step.did, source, time)
             self._take(step, shard)

@@ -5,7 +5,8 @@
 2. Only then are ends and heads advanced, futures resolved and readers woken: nobody sees what a power cut could take.
 3. A batch that fails leaves its outcome unknown: its futures say so, and nothing is written any more. What is true is
    read from the file at the next start.
-4. A shard with a half-done expansion takes nothing else until it is done; other shards go on.
+4. A shard with a half-done expansion takes nothing else until it is done; other shards go on. Its appender is
+   answered at the end: what it asked for is then in `records` and in the index.
 
 Does not own what an entry means (`ingest.derive`) nor what a batch writes (`ingest.log_sqlite_batch`).
 """
@@ -19,9 +20,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import apsw
+import msgspec
 
 from ingest.log import Appended, Reason, Rejected
-from ingest.log_sqlite_batch import Batch, Ends, Expansion
+from ingest.log_sqlite_batch import Batch, Ends, Expansion, Result
 from ingest.log_sqlite_checkpoint import Checkpointer
 from ingest.log_sqlite_index import SqliteIndex
 from ingest.log_sqlite_schema import OFFSET_MASK
@@ -71,16 +73,19 @@ class Writer:
         expansions: dict[int, Expansion],
         *,
         now: Callable[[], int],
+        step: int,
         published: Callable[[Batch], None],
     ) -> None:
         self._con = con
         self._index = index
         self._checkpointer = checkpointer
         self._now = now
+        self._step = step
         self._published = published
         self._waiting: deque[Group] = deque()
         self._waiting_bytes = 0
         self._cuts: deque[tuple[Cut, asyncio.Future[int]]] = deque()
+        self._expanding: dict[int, tuple[Group, Result]] = {}
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._closing = False
@@ -126,7 +131,7 @@ class Writer:
 
     async def _run(self) -> None:
         try:
-            while not self._closing or self._waiting or self._cuts:
+            while not self._closing or self._waiting or self._cuts or self._expanding:
                 if not self._waiting and not self._cuts and not self.expansions:
                     self._work.clear()
                     await self._work.wait()
@@ -141,12 +146,12 @@ class Writer:
 
     async def _write_batch(self) -> None:
         """HOT: one transaction."""
-        batch = Batch(self._con, self._index, self.ends, self._now())
+        batch = Batch(self._con, self._index, self.ends, self._now(), self._step)
         taken: list[Group] = []
         try:
             for shard, left in self.expansions.items():
                 batch.step(shard, left)
-            results = self._judge(batch, taken)
+            results, holding = self._judge(batch, taken)
             point("log.before_insert")
             self._con.execute("BEGIN IMMEDIATE")
             batch.write(self._con)
@@ -160,18 +165,25 @@ class Writer:
             raise
         self._publish(batch)
         for group, result in zip(taken, results, strict=True):
-            if group.future.done():  # its appender was cancelled; the entry stands
-                continue
-            if isinstance(result, Rejected):
-                group.future.set_exception(result)
+            if group in holding:
+                self._expanding[holding[group]] = (group, result)
             else:
-                group.future.set_result(result)
+                _settle(group, result)
+        for shard in self._expanding.keys() - self.expansions.keys():
+            group, result = self._expanding.pop(shard)
+            assert not isinstance(result, Rejected)
+            result[-1] = msgspec.structs.replace(result[-1], records_end=self.ends.records[shard])
+            _settle(group, result)
         if self.expansions:
             point("derive.mid_expansion")
 
-    def _judge(self, batch: Batch, taken: list[Group]) -> list[list[Appended] | Rejected]:
-        """Take from the queue what this transaction may hold; groups of a busy shard wait, in order."""
-        results: list[list[Appended] | Rejected] = []
+    def _judge(self, batch: Batch, taken: list[Group]) -> tuple[list[Result], dict[Group, int]]:
+        """Take from the queue what this transaction may hold; groups of a busy shard wait, in order.
+
+        Also says which groups began an expansion that is not done, and in which shard.
+        """
+        results: list[Result] = []
+        holding: dict[Group, int] = {}
         waiting = self._waiting
         busy = batch.busy()
         passed: list[Group] = []
@@ -187,11 +199,12 @@ class Writer:
             room -= group.size
             results.append(batch.add(group.entries, group.shards))
             if batch.expansions:
+                holding.update((group, shard) for shard in batch.busy() - busy)
                 busy |= batch.busy()
         waiting.extendleft(reversed(passed))
         self._waiting_bytes -= sum(group.size for group in taken)
         self._room.set()
-        return results
+        return results, holding
 
     def _publish(self, batch: Batch) -> None:
         """The batch is durable; let it be seen."""
@@ -227,8 +240,20 @@ class Writer:
         for group in self._waiting:
             if not group.future.done():
                 group.future.set_exception(LogStoppedError("absent", error))
+        for group, _ in self._expanding.values():
+            if not group.future.done():
+                group.future.set_exception(LogStoppedError("unknown", error))
         for _, future in self._cuts:
             if not future.done():
                 future.set_exception(LogStoppedError("absent", error))
         self._waiting.clear()
         self._cuts.clear()
+
+
+def _settle(group: Group, result: Result) -> None:
+    if group.future.done():  # its appender was cancelled; what it did stands
+        return
+    if isinstance(result, Rejected):
+        group.future.set_exception(result)
+    else:
+        group.future.set_result(result)
