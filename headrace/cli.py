@@ -150,6 +150,8 @@ def _show(value: dict[str, Any], *, as_json: bool) -> None:
         if isinstance(found, dict):
             for inner, count in found.items():
                 sys.stdout.write(f"{name} {inner}: {count}\n")
+        elif isinstance(found, list):
+            sys.stdout.writelines(f"{name}: {item}\n" for item in found)
         else:
             sys.stdout.write(f"{name}: {found}\n")
 

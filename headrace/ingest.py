@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace import client
-from headrace.lock import DirectoryLock, LockedError
+from headrace.lock import LockedError
 from headrace.settings import Settings
 from headrace.uploads import Options, upload
 from headrace.wiring import Network
@@ -25,16 +25,12 @@ async def feed(
     options = Options(documents, trust_handles, trust_signature)
     await asyncio.to_thread(file.stat)  # a missing file is said before anything starts
     try:
-        lock = DirectoryLock(settings.data)
+        network = await Network.open(settings.model_copy(update={"port": 0, "plc_port": 0, "ops_port": 0}))
     except LockedError:
         return await client.upload(settings.data, kind, upload(options, file))
     try:
-        network = await Network.open(settings.model_copy(update={"port": 0, "plc_port": 0, "ops_port": 0}))
-        try:
-            return await network.ingest(kind, upload(options, file))
-        except Refused as refused:
-            raise client.RefusedError(str(refused)) from None
-        finally:
-            await network.close()
+        return await network.ingest(kind, upload(options, file))
+    except Refused as refused:
+        raise client.RefusedError(str(refused)) from None
     finally:
-        lock.release()
+        await network.close()

@@ -42,5 +42,5 @@ class Outcomes:
             "ignored": self.ignored,
             "reasons": dict(self.reasons),
             **self.more,
-            "examples": dict(enumerate(self.examples, 1)),
+            "examples": self.examples,
         }

@@ -17,7 +17,6 @@ import uvloop
 
 from headrace import client
 from headrace.listeners import PortTakenError
-from headrace.lock import DirectoryLock
 from headrace.settings import Settings
 from headrace.wiring import Network
 from schemas.errors import InvariantError
@@ -29,7 +28,6 @@ _DONE, _FAILED, _USAGE = 0, 1, 2
 
 def run(settings: Settings, *, as_json: bool) -> int:
     """The exit code. Raises LockedError when another process has the directory."""
-    lock = DirectoryLock(settings.data)
     try:
         return uvloop.run(_serve(settings, as_json=as_json))
     except PortTakenError as error:
@@ -38,8 +36,6 @@ def run(settings: Settings, *, as_json: bool) -> int:
     except InvariantError as error:
         _log.critical("stopped", cause=str(error))
         return _FAILED
-    finally:
-        lock.release()
 
 
 async def _serve(settings: Settings, *, as_json: bool) -> int:

@@ -1,7 +1,7 @@
 """The composition root of one process: picks adapters, starts them in order, stops them in reverse. Holds no logic.
 
-Order: sockets (addresses go into documents), directory, log, identity, PDS, views, listeners. What fails while
-starting undoes what has started.
+Order: the directory's lock, sockets (addresses go into documents), log, identity, PDS, views, listeners. What fails
+while starting undoes what has started.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from api.xrpc import Services
 from headrace import secrets
 from headrace.collector import NetworkCollector
 from headrace.listeners import address, bind, listen
+from headrace.lock import DirectoryLock
 from headrace.settings import Settings
 from headrace.upkeep import keep_up
 from headrace.uploads import take_upload
@@ -70,6 +71,7 @@ class Network:
 
     @classmethod
     async def open(cls, settings: Settings) -> Network:
+        """Raises LockedError, PortTakenError, InvariantError."""
         async with AsyncExitStack() as stack:
             network = cls(stack, {})
             await network._start(settings)
@@ -102,6 +104,7 @@ class Network:
     async def _start(self, settings: Settings) -> None:
         push = self._stack.push_async_callback
         directory = settings.data
+        self._stack.callback(DirectoryLock(directory).release)
         xrpc_socket = bind(settings.host, settings.port, "port")
         plc_socket = bind(settings.host, settings.plc_port, "plc_port")
         ops_socket = bind(settings.host, settings.ops_port, "ops_port")
