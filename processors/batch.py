@@ -60,8 +60,6 @@ class Stages:
     def begin(self) -> None:
         """Open a batch."""
         overlay = self._overlay = Overlay(self._store)
-        for table, width in self._plan.sliced.items():
-            overlay.track(table, width)
         for folder in self._folders:
             folder.begin(overlay)
         self._turn = time.perf_counter()

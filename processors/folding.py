@@ -153,18 +153,20 @@ class Folder:
 
 async def fold_fan(fan: Fan, offset: int, overlay: Overlay, settings: FanoutSettings) -> None:
     """Write pointers into the readers' timelines; cut one that has grown too long now and then."""
-    rows = overlay.rows[_TIMELINES]
-    drops, puts = fan.drops, fan.puts
+    partitions = overlay.rows[_TIMELINES]
+    get = partitions.get
+    changes: list[tuple[Key, Row | None]] = [(key, None) for key in fan.drops]
+    changes += [(row[:3], row) for row in fan.puts]
     for reader in fan.readers:
-        for key in drops:
-            rows[(reader, *key)] = None
-        for row in puts:
-            full = (reader, *row)
-            rows[full[:4]] = full
+        rows = get((reader,))
+        if rows is None:
+            rows = partitions[reader,] = {}
+        for key, row in changes:
+            rows[key] = None if row is None else (reader, *row)
     if fan.complete_since is not None:
         for reader in fan.readers:
             await _raise_complete_since(reader, fan.complete_since, offset, overlay)
-    if puts:
+    if fan.puts:
         every = settings.trim_every
         for place, reader in enumerate(fan.readers):
             if (offset + place) % every == 0:

@@ -45,6 +45,3 @@ class Plan:
                 self.merges.setdefault(source, []).append((view, merge))
         sources = {*self.direct, *self.edges, *self.merges}
         self.collections = frozenset(source for source in sources if not source.startswith("#"))
-        # Tables whose partitions are read in part while a batch is open, and by how many key columns.
-        self.sliced = {view.table: view.table.key_size - 1 for view in views if view.first is not None}
-        self.sliced |= {view.table: view.table.partition_size for view in views if view.sliced}

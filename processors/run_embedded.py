@@ -27,8 +27,8 @@ from views.view import FanoutSettings, View
 
 _log = structlog.get_logger(__name__)
 
-_BATCH = 1_000  # entries
-_FAN_ROWS = 20_000  # a batch that has fanned out this much takes no more input
+_BATCH = 2_000  # entries
+_FAN_ROWS = 50_000
 _CHUNK = 250
 # Batches begin at least this far apart, so that many small writes share a commit; the first after a rest is at once.
 _APART_SECONDS = 0.004

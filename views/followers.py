@@ -71,4 +71,4 @@ async def page(store: Store, did: str, after: Key | None, limit: int) -> list[Ro
 
 
 _ACTOR = TABLE.index("actor")
-VIEW = View(TABLE, rows={FOLLOWED: _rows}, tallies={FOLLOWED: _tally}, fold=_fold, sliced=True)
+VIEW = View(TABLE, rows={FOLLOWED: _rows}, tallies={FOLLOWED: _tally}, fold=_fold)

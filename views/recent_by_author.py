@@ -89,4 +89,4 @@ async def _trim(author: str, trimmed: int | None, overlay: Overlay, keep: int) -
 
 
 _AT_ONCE = 300
-VIEW = View(TABLE, rows={POST: _post, REPOSTED: _reposted}, fold=_fold, sliced=True)
+VIEW = View(TABLE, rows={POST: _post, REPOSTED: _reposted}, fold=_fold)

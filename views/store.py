@@ -27,9 +27,10 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct):
-    """Final values for every key that the batch touched: a row, or None for a delete; statics are whole tuples."""
+    """Final values for every key that the batch touched, by partition; statics are whole tuples."""
 
-    rows: dict[Table, dict[Key, Row | None]]
+    rows: dict[Table, dict[Key, dict[Key, Row | None]]]
+    """Table, partition, clustering key (empty where there is none): the row, or None for a delete."""
     statics: dict[Table, dict[Key, Row]]
     vector: dict[tuple[str, int], int]
     marks: dict[tuple[str, int, str, int], tuple[int, int]]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,8 @@ class SqliteStore:
         if self._checkpoint is not None and self._wal_pages >= _HOLD_PAGES:
             await self._checkpoint
         writer = self._writer
-        rows = sum(map(len, batch.rows.values())) + sum(map(len, batch.statics.values()))
+        rows = sum(len(rows) for partitions in batch.rows.values() for rows in partitions.values())
+        rows += sum(map(len, batch.statics.values()))
         writer.execute("BEGIN IMMEDIATE")
         self._current = self._reader
         try:
@@ -175,11 +176,10 @@ class SqliteStore:
         clock = time.perf_counter
         turn = clock()
         for statement, bindings in _writes(batch):
-            for start in range(0, len(bindings), _CHUNK):
-                executemany(statement, bindings[start : start + _CHUNK])
-                if clock() - turn >= _SLICE_SECONDS:
-                    await asyncio.sleep(0)
-                    turn = clock()
+            executemany(statement, bindings)
+            if clock() - turn >= _SLICE_SECONDS:
+                await asyncio.sleep(0)
+                turn = clock()
 
     def _write_progress(self, batch: Batch) -> None:
         self._writer.executemany(
@@ -196,12 +196,16 @@ class SqliteStore:
         return apsw.SQLITE_OK
 
     def _start_checkpoint(self) -> None:
-        if self._checkpoint is None or self._checkpoint.done():
+        if self._checkpoint is not None and self._checkpoint.done():
+            self._checkpoint.result()
+            self._checkpoint = None
+        if self._checkpoint is None:
             self._checkpoint = asyncio.create_task(asyncio.to_thread(self._run_checkpoint))
 
     def _run_checkpoint(self) -> None:
         connection = apsw.Connection(self._path)
         try:
+            connection.execute("PRAGMA schema_version").get  # noqa: B018 - opens the file: before, it seems to have no WAL
             frames, done = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             if frames == done:
                 self._wal_pages = 0
@@ -232,22 +236,30 @@ class SqliteStore:
 
 
 def _writes(batch: Batch) -> Iterator[tuple[str, list[Any]]]:
-    """Statements with their bindings, in key order: neighbours touch the same pages."""
-    for table, rows in batch.rows.items():
-        order: Iterable[Key] = sorted(rows)
-        puts, deletes = [], []
-        for key in order:
-            row = rows[key]
-            if row is None:
-                deletes.append(key)
-            else:
-                puts.append(row)
+    """Statements, each with a few bindings, in key order: neighbours touch the same pages."""
+    for table, partitions in batch.rows.items():
+        put, delete = sql.put(table), sql.delete(table)
+        puts: list[Row] = []
+        deletes: list[Key] = []
+        for partition in sorted(partitions):
+            rows = partitions[partition]
+            for key in sorted(rows) if len(rows) > 1 else rows:
+                row = rows[key]
+                if row is None:
+                    deletes.append(partition + key)
+                else:
+                    puts.append(row)
+            if len(puts) >= _CHUNK:
+                yield put, puts
+                puts = []
         if deletes:
-            yield sql.delete(table), deletes
+            yield delete, deletes
         if puts:
-            yield sql.put(table), puts
+            yield put, puts
     for table, statics in batch.statics.items():
-        yield sql.put_statics(table), [partition + statics[partition] for partition in sorted(statics)]
+        rows_ = [partition + statics[partition] for partition in sorted(statics)]
+        for start in range(0, len(rows_), _CHUNK):
+            yield sql.put_statics(table), rows_[start : start + _CHUNK]
 
 
 def _connect(path: str, cache_mib: int) -> apsw.Connection:

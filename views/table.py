@@ -44,9 +44,12 @@ def newest_first(about: str = "unix microseconds: min(createdAt, first_time)") -
 APPLIED = integer("applied", "offset in `source` up to which the counts hold; no reader's business")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """`source` is the one topic the table is written from; only `partition` may be looked up, in clustering order."""
+    """Declared once, so equal to itself alone.
+
+    `source` is the one topic the table is written from; only `partition` may be looked up, in clustering order.
+    """
 
     name: str
     source: Source
@@ -72,6 +75,3 @@ class Table:
     def static_index(self, name: str) -> int:
         """The place of a static column in a partition's statics."""
         return [column.name for column in self.statics].index(name)
-
-    def __hash__(self) -> int:
-        return hash(self.name)

@@ -109,7 +109,7 @@ class View:
     `tallies`: what the table's statics count. `first`: the table keeps duplicates that differ in their last key column,
     and the change of the first row goes on as this source. `merge`: the row is made of several sources' current values
     (old row, key, thing or None), and its change goes on as `merged`. `fold`: how an edge is folded in, beyond writing
-    rows and counts (given the edge and its offset in the hop). `sliced`: folds read parts of its partitions.
+    rows and counts (given the edge and its offset in the hop).
     """
 
     table: Table
@@ -119,7 +119,6 @@ class View:
     merge: Mapping[str, Merge] = field(default_factory=dict)
     merged: str | None = None
     fold: Fold | None = None
-    sliced: bool = False
 
     @property
     def name(self) -> str:

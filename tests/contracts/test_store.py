@@ -37,8 +37,14 @@ def batch(rows=None, statics=None, vector=None, marks=None):
     return Batch(rows=rows or {}, statics=statics or {}, vector=vector or {}, marks=marks or {})
 
 
-def puts(table, rows):
-    return {table: {row[: table.key_size]: row for row in rows}}
+def puts(table, rows, deletes=()):
+    size, end = table.partition_size, table.key_size
+    partitions = {}
+    for row in rows:
+        partitions.setdefault(row[:size], {})[row[size:end]] = row
+    for key in deletes:
+        partitions.setdefault(key[:size], {})[key[size:]] = None
+    return {table: partitions}
 
 
 async def test_rows_come_back_in_the_order_asked_with_none_for_the_missing(store):
@@ -125,7 +131,7 @@ async def test_statics_live_without_rows_and_rows_without_statics(store):
 async def test_a_batch_writes_rows_statics_deletes_and_progress_at_once(store):
     await store.apply(batch(puts(SINGLE, [("a", "1"), ("b", "1")])))
     change = batch(
-        {SINGLE: {("a",): None, ("b",): ("b", "2"), ("gone",): None}},
+        puts(SINGLE, [("b", "2")], deletes=[("a",), ("gone",)]),
         vector={("records", 0): 9},
         marks={("edges", 0, "records", 0): (9, 1)},
     )
@@ -141,7 +147,7 @@ async def test_a_batch_writes_rows_statics_deletes_and_progress_at_once(store):
 
 async def test_a_batch_that_fails_leaves_nothing(store):
     with pytest.raises(Exception, match=r"columns|bindings|Incorrect"):
-        await store.apply(batch({SINGLE: {("a",): ("a", "1"), ("b",): ("b", "1", "too", "many")}}))
+        await store.apply(batch(puts(SINGLE, [("a", "1"), ("b", "1", "too", "many")])))
 
     assert await store.get_many(SINGLE, [("a",)]) == [None]
     await store.apply(batch(puts(SINGLE, [("a", "1")])))

@@ -38,7 +38,7 @@ async def naive(world, reader):
     there = {record.uri: record for record in kinds["post"].values()}
     found = [(r.sort_at, r.uri, "", r.did) for r in there.values() if r.did in followed]
     first = {}
-    for (owner, key), record in sorted(kinds["repost"].items()):
+    for (owner, _), record in sorted(kinds["repost"].items()):
         first.setdefault((owner, record.value["subject"]["uri"]), record)
     found += [(r.sort_at, uri, owner, owner) for (owner, uri), r in first.items() if owner in followed and uri in there]
     return sorted(found, key=lambda item: (-item[0], *item[1:3]))
