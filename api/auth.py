@@ -10,6 +10,7 @@ import base64
 import binascii
 import hmac
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 
 from api.errors import auth_missing, auth_required
@@ -20,6 +21,16 @@ from ingest.pds.tokens import ACCESS_SCOPES, TAKENDOWN_SCOPES, Tokens
 from schemas.errors import XrpcError
 
 _ADMIN = Credentials(Kind.ADMIN)
+# A read's service token is believed this long without looking again: within the skew that clocks are granted anyway.
+_REMEMBERED_SECONDS = 20.0
+_REMEMBERED = 20_000
+
+
+class _Reusable(service_auth.ReplayGuard):
+    """For queries: to ask twice changes nothing."""
+
+    def use(self, iss: str, jti: str, exp: float, now: float) -> None:
+        pass
 
 
 class Authenticator:
@@ -42,9 +53,16 @@ class Authenticator:
         self._admin = admin_token.encode()
         self._now = now
         self._replays = service_auth.ReplayGuard()
+        self._reusable = _Reusable()
+        self._reads: OrderedDict[tuple[str, str], tuple[float, Credentials]] = OrderedDict()
 
-    async def verify(self, mode: Auth, nsid: str, authorization: str | None) -> Credentials | None:
-        """Raises XrpcError: 401 when a credential is missing or not enough, 400 for a session token that is broken."""
+    async def verify(
+        self, mode: Auth, nsid: str, authorization: str | None, *, reads: bool = False
+    ) -> Credentials | None:
+        """Raises XrpcError: 401 when a credential is missing or not enough, 400 for a session token that is broken.
+
+        A service token works once, but for a query (`reads`) as often as its caller likes until it expires.
+        """
         if mode is Auth.NONE:
             return None
         scheme, _, value = (authorization or "").partition(" ")
@@ -54,7 +72,7 @@ class Authenticator:
             case Auth.OPTIONAL:
                 if bearer is None:
                     return None
-                return await self._session_or_service(bearer, nsid)
+                return await self._session_or_service(bearer, nsid, reads=reads)
             case Auth.ACCESS | Auth.FULL:
                 return self._session(_shown(bearer))
             case Auth.TAKENDOWN:
@@ -62,11 +80,11 @@ class Authenticator:
             case Auth.REFRESH | Auth.REFRESH_EXPIRED:
                 return self._refresh(_shown(bearer), allow_expired=mode is Auth.REFRESH_EXPIRED)
             case Auth.SERVICE:
-                return await self._service(_shown(bearer), nsid)
+                return await self._service(_shown(bearer), nsid, reads=reads)
             case Auth.SERVICE_OPTIONAL:
-                return None if bearer is None else await self._service(bearer, nsid)
+                return None if bearer is None else await self._service(bearer, nsid, reads=reads)
             case Auth.ACCESS_OR_SERVICE:
-                return await self._session_or_service(_shown(bearer), nsid)
+                return await self._session_or_service(_shown(bearer), nsid, reads=reads)
             case Auth.ADMIN:
                 return self._basic(scheme, value)
             case Auth.ACCESS_OR_ADMIN_OPTIONAL:
@@ -74,19 +92,28 @@ class Authenticator:
                     return self._session(bearer)
                 return self._basic(scheme, value) if scheme == "basic" else None
 
-    async def _session_or_service(self, token: str, nsid: str) -> Credentials:
+    async def _session_or_service(self, token: str, nsid: str, *, reads: bool) -> Credentials:
+        known = self._reads.get((nsid, token))
+        if known is not None and known[0] > self._now():
+            return known[1]
         try:
             return self._session(token)
         except XrpcError:
             # Session tokens say no method; whoever says one meant a service token and gets its errors.
             if service_auth.unverified_method(token) is None:
                 raise
-        return await self._service(token, nsid)
+        return await self._service(token, nsid, reads=reads)
 
-    async def _service(self, token: str, nsid: str) -> Credentials:
+    async def _service(self, token: str, nsid: str, *, reads: bool) -> Credentials:
         now = self._now()
-        did = await service_auth.verify(token, self._audiences, nsid, self._resolver, now, replays=self._replays)
-        return Credentials(Kind.SERVICE, did, token=token)
+        replays = self._reusable if reads else self._replays
+        did = await service_auth.verify(token, self._audiences, nsid, self._resolver, now, replays=replays)
+        found = Credentials(Kind.SERVICE, did, token=token)
+        if reads:
+            self._reads[nsid, token] = (now + _REMEMBERED_SECONDS, found)
+            if len(self._reads) > _REMEMBERED:
+                self._reads.popitem(last=False)
+        return found
 
     def _session(self, token: str, scopes: frozenset[str] = ACCESS_SCOPES) -> Credentials:
         found = self._tokens.verify_access(token, scopes)

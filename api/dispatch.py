@@ -109,7 +109,9 @@ class Dispatcher:
             headers = request.headers
             mode = endpoint.auth
             if mode is not Auth.NONE:
-                ctx.auth = auth = await self._authenticator.verify(mode, nsid, headers.get("Authorization"))
+                ctx.auth = auth = await self._authenticator.verify(
+                    mode, nsid, headers.get("Authorization"), reads=request.method != "POST"
+                )
                 if auth is not None:
                     ctx.viewer = auth.did
             if request.method == "POST":

@@ -284,21 +284,29 @@ async def test_each_mode_takes_its_own_credential(auth, headers, status, name) -
         assert "WWW-Authenticate" in got.headers
 
 
-async def test_a_service_token_names_the_method_and_works_once() -> None:
+async def test_a_service_token_names_its_method_and_serves_a_query_until_it_expires() -> None:
     nsid = "app.bsky.actor.getProfile"
     token = service_auth.create(KEY, DID, SERVICE, nsid, time.time())
     other = service_auth.create(KEY, DID, SERVICE, "app.bsky.feed.getTimeline", time.time())
     async with serving(endpoint(nsid, auth=Auth.OPTIONAL)) as client:
-        async with client.get(f"/xrpc/{nsid}?actor=alice.test", headers=bearer(token)) as got:
-            first = await got.json()
-        async with client.get(f"/xrpc/{nsid}?actor=alice.test", headers=bearer(token)) as got:
-            again = await answer(got)
+        for _ in range(3):
+            async with client.get(f"/xrpc/{nsid}?actor=alice.test", headers=bearer(token)) as got:
+                body = await got.json()
+                assert (body["viewer"], body["kind"]) == (DID, "service")
         async with client.get(f"/xrpc/{nsid}?actor=alice.test", headers=bearer(other)) as got:
             wrong = await answer(got)
 
-    assert (first["viewer"], first["kind"]) == (DID, "service")
-    assert again[:2] == (401, "JwtReplayed")
     assert wrong[:2] == (401, "BadJwtLexiconMethod")
+
+
+async def test_a_service_token_changes_something_once() -> None:
+    nsid = "app.bsky.graph.muteActor"
+    token = service_auth.create(KEY, DID, SERVICE, nsid, time.time())
+    async with serving(endpoint(nsid, auth=Auth.SERVICE)) as client:
+        async with client.post(f"/xrpc/{nsid}", json={"actor": "bob.test"}, headers=bearer(token)) as got:
+            assert got.status == 200
+        async with client.post(f"/xrpc/{nsid}", json={"actor": "bob.test"}, headers=bearer(token)) as got:
+            assert (await answer(got))[:2] == (401, "JwtReplayed")
 
 
 async def test_a_rate_limit_is_announced_and_then_enforced() -> None:
