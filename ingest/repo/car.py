@@ -19,6 +19,7 @@ HEADER_MAX = 16_384  # bytes; four hundred roots, where a repo has one
 VARINT_MAX = 9  # bytes; https://github.com/multiformats/unsigned-varint
 
 _ONE_ROOT = b"\x3a\xa2eroots\x81\xd8\x2aX\x25\x00"
+_ONE_BLESSED_ROOT = _ONE_ROOT + CBOR_PREFIX
 _VERSION = b"gversion\x01"
 _ONE_ROOT_END = len(_ONE_ROOT) + CID_SIZE + len(_VERSION)
 
@@ -55,8 +56,8 @@ def read_car(data: bytes) -> tuple[list[Cid], dict[bytes, bytes]]:
 
 def read_header(data: bytes) -> tuple[list[Cid], int]:
     """The roots, and where the first section begins."""
-    if data.startswith(_ONE_ROOT) and data[50:59] == _VERSION:
-        return [Cid.from_bytes(data[14:50])], _ONE_ROOT_END
+    if data.startswith(_ONE_BLESSED_ROOT) and data[50:59] == _VERSION:
+        return [Cid(data[14:50])], _ONE_ROOT_END
     size, start = read_varint(data, 0)
     if size > HEADER_MAX:
         raise Refused(RepoReason.CAR_HEADER, f"a header of {size} bytes, at most {HEADER_MAX}")

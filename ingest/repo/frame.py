@@ -105,6 +105,8 @@ def _decode_plain_commit(frame: bytes) -> CommitMessage | None:
             return None
         _check_seq(seq)
         from_bytes = Cid.from_bytes
+        for blob in value["blobs"]:
+            from_bytes(blob)
         parsed = tuple(
             [
                 Op(

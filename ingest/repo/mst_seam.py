@@ -1,6 +1,6 @@
 """Cut a subtree in two at a key, join two neighbours into one, and lift a subtree to a higher layer.
 
-All give new, dirty nodes and leave those they were given as they are. Does not own the walk to them (`ingest.repo.mst`).
+All give new, dirty nodes and leave those they were given as they are. Does not own the walk to them (`mst`).
 """
 
 from __future__ import annotations

@@ -139,6 +139,8 @@ def is_authoritative(host: str, endpoint: str | None) -> bool:
         named, port = parts.hostname or "", parts.port
     except ValueError:
         return False
+    if not named:
+        return False
     default = {"https": 443, "http": 80}.get(parts.scheme)
     return host.lower() in ({named, f"{named}:{default}"} if port in {None, default} else {f"{named}:{port}"})
 
