@@ -1,4 +1,7 @@
-"""Which packages of endpoints each role serves. A new package is one name here."""
+"""Which packages of endpoints each role serves. A new package is one name here.
+
+`PDS` works on accounts and the log; `VIEWS` reads what processors computed: its reads wait for the viewer's own writes.
+"""
 
 from __future__ import annotations
 
@@ -12,3 +15,5 @@ PDS: tuple[Endpoint, ...] = (
     *server.ENDPOINTS,
     *sync.ENDPOINTS,
 )
+
+VIEWS: tuple[Endpoint, ...] = ()

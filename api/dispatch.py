@@ -21,7 +21,7 @@ from prometheus_client import Counter, Histogram
 
 from api.auth import Authenticator
 from api.body import read_input
-from api.errors import NAME_BY_STATUS, invalid_request, not_implemented
+from api.errors import NAME_BY_STATUS, invalid_request, not_implemented, unavailable
 from api.metrics import HttpMetrics
 from api.proxy import check_proxy
 from api.xrpc import Answer, Auth, Ctx, Endpoint, Kind, Raw, Services
@@ -34,6 +34,7 @@ _JSON = "application/json; charset=utf-8"
 _JSON_HEADERS: CIMultiDict[str] = CIMultiDict({"Content-Type": _JSON, "Access-Control-Allow-Origin": "*"})
 _VERBS = {"query": ("GET", "HEAD"), "procedure": ("POST",), "subscription": ("GET",)}
 _PREFIX = "/xrpc/"
+_BUSY_MAX = 4_096  # requests and subscriptions at once; each holds tens of KB
 
 _log = structlog.get_logger()
 
@@ -80,6 +81,8 @@ class Dispatcher:
         self._metrics = metrics
         self._limiter = limiter
         self._config = services.config
+        self._busy = 0
+        metrics.in_flight.set_function(lambda: self._busy)
         endpoints = {endpoint.nsid: (endpoint, False) for endpoint in pds}
         for endpoint in views:
             endpoints[endpoint.nsid] = (endpoint, True)
@@ -98,8 +101,10 @@ class Dispatcher:
         ctx: Ctx | None = None
         limit: dict[str, str] | None = None
         status = 500
-        self._metrics.in_flight.inc()
+        self._busy += 1
         try:
+            if self._busy > _BUSY_MAX:
+                raise unavailable("The server is busy; try again")  # noqa: TRY301 - answered below, like all refusals
             endpoint = None if route is None else route.endpoint
             if route is None or endpoint is None or request.method not in route.verbs:
                 raise _no_endpoint(nsid, route, request.method)  # noqa: TRY301 - answered below, like all refusals
@@ -141,7 +146,7 @@ class Dispatcher:
         except Exception as error:  # noqa: BLE001 - the edge: logged whole, answered without a word of it
             response = _error(_unexpected(error, nsid if route is not None else "unknown"), ctx, limit)
         finally:
-            self._metrics.in_flight.dec()
+            self._busy -= 1
             if route is not None:
                 counter = route.counters.get(status)
                 if counter is None:

@@ -51,7 +51,7 @@ class FirehoseHub:
         self._newest = 0
         self._news = asyncio.Event()
         self._wanted = asyncio.Event()
-        self._subscribers = 0
+        self.subscribers = 0
         self._closed = False
 
     async def run(self) -> None:
@@ -76,17 +76,17 @@ class FirehoseHub:
 
     @contextmanager
     def subscription(self) -> Iterator[None]:
-        if self._subscribers == 0:
+        if self.subscribers == 0:
             # Nobody has read since: begin at the log's end, the past is read from the log.
             self._frames, self._seqs, self._start, self._size = [], [], 0, 0
             self._floor = self._newest = self._log.firehose_bounds()[1]
             self._wanted.set()
-        self._subscribers += 1
+        self.subscribers += 1
         try:
             yield
         finally:
-            self._subscribers -= 1
-            if self._subscribers == 0:
+            self.subscribers -= 1
+            if self.subscribers == 0:
                 self._wanted.clear()
 
     def bounds(self) -> tuple[int, int, int]:

@@ -27,7 +27,7 @@ from api.fresh import ReadYourWrites
 from api.metrics import HttpMetrics
 from api.ops import build_ops_app
 from api.plc.app import build_plc_app
-from api.server import PublicServer
+from api.server import HEAD_MAX, PublicServer
 from api.xrpc import Services
 from headrace import secrets
 from headrace.collector import NetworkCollector
@@ -176,9 +176,12 @@ class Network:
         audiences = {config.service_did, config.appview_did, f"{config.appview_did}#bsky_appview"}
         authenticator = Authenticator(pds.tokens, resolver, audiences, config.admin_token)
         limiter = RateLimiter(time.time, scale=settings.rate_limit_scale) if settings.rate_limits else None
-        dispatcher = Dispatcher(catalogue, services, authenticator, metrics, pds=apps.PDS, limiter=limiter)
+        dispatcher = Dispatcher(
+            catalogue, services, authenticator, metrics, pds=apps.PDS, views=apps.VIEWS, limiter=limiter
+        )
         server = PublicServer(services, dispatcher, pages=well_known.pages(services, pds.local_handle))
-        public = web.ServerRunner(web.Server(server.handle, access_log=None), shutdown_timeout=_SHUTDOWN_SECONDS)
+        handler = web.Server(server.handle, access_log=None, max_line_size=HEAD_MAX, max_field_size=HEAD_MAX)
+        public = web.ServerRunner(handler, shutdown_timeout=_SHUTDOWN_SECONDS)
         push(public.cleanup)
         self._stack.callback(hub.close)
         await listen(public, xrpc_socket)

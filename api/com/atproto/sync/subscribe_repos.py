@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from api.errors import unavailable
 from api.firehose import FirehoseHub, TooSlowError
 from api.xrpc import Ctx, Endpoint
 from ingest.repo.frame import error_frame, info_frame
@@ -21,6 +22,7 @@ from ingest.repo.frame import error_frame, info_frame
 _PING_SECONDS = 30.0
 _SEND_SECONDS = 60.0  # a subscriber whose socket takes nothing for this long is cut
 _BATCH = 100
+SUBSCRIBERS_MAX = 1_000
 
 
 async def handle(ctx: Ctx) -> web.StreamResponse:
@@ -29,8 +31,10 @@ async def handle(ctx: Ctx) -> web.StreamResponse:
     socket = web.WebSocketResponse(heartbeat=_PING_SECONDS, compress=False, max_msg_size=64 * 1024)
     if not socket.can_prepare(request).ok:
         return web.Response(status=426, text="subscribeRepos speaks WebSocket", headers={"Upgrade": "websocket"})
-    await socket.prepare(request)
     hub = ctx.services.firehose
+    if hub.subscribers >= SUBSCRIBERS_MAX:
+        raise unavailable(f"{SUBSCRIBERS_MAX} subscribers already; try again later")
+    await socket.prepare(request)
     metrics = ctx.services.metrics
     sender = asyncio.ensure_future(_send(socket, hub, ctx.params.get("cursor"), metrics.frames.inc))
     listener = asyncio.ensure_future(_until_closed(socket))
