@@ -125,18 +125,17 @@ async def at_rate(rate: float, seconds: float, step: Step, connections: list[Con
     await asyncio.gather(*tasks)
 
 
-async def measure(server: Server) -> list[Row]:
+async def measure(server: Server, size: dict[str, int]) -> list[Row]:
+    """All rows that need the running process; `size["records"]` is set to the entries of `records` at the end."""
     rng = random.Random(2)
     eight, many = await connect(server.port, 8), await connect(server.port, 32)
     world = await populate(eight)
     await server.settled()
-    records = await server.records()
     rows = [say(Row("create_account", round(world.accounts_per_second, 1), "accounts/s"))]
 
     def timeline(token: str | None) -> bytes:
         return build("GET", "/xrpc/app.bsky.feed.getTimeline?limit=30", token)
 
-    rows.append(say(Row("bytes_per_record", round(server.bytes_on_disk() / records, 1), "bytes")))
     services = [await server.service_token(eight[0], r.token, "app.bsky.feed.getTimeline") for r in world.readers]
     own = [timeline(token) for token in services]
     rows.append(say(Row.of("get_timeline_c8", await closed_loop(eight, reading(own), seconds=SECONDS))))
@@ -180,6 +179,7 @@ async def measure(server: Server) -> list[Row]:
     rows.append(say(Row.of("apply_writes_x10_c32", batches, scale=10, unit="records/s")))
     await server.settled()
     rows.append(say(Row("rss_mb", round(server.resident() / 1e6, 1), "MB")))
+    size["records"] = await server.records()
     for connection in (*eight, *many):
         connection.close()
     return rows
@@ -206,7 +206,9 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as folder:
         with start(Path(folder)) as server:
-            rows = uvloop.run(measure(server))
+            size: dict[str, int] = {}
+            rows = uvloop.run(measure(server, size))
+        rows.append(say(Row("bytes_per_record", round(server.bytes_on_disk() / size["records"], 1), "bytes")))
         rows.append(in_process("index_records", folder))
     rows.append(in_process("verify_frames"))
     if options.json:

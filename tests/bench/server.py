@@ -34,7 +34,7 @@ class Server:
         """The status once every view has seen the whole log."""
         while True:
             status = await self.status()
-            if all(shard["lag"] == 0 for shard in status["shards"]):  # type: ignore[attr-defined]
+            if status["views"]["behind"] == 0:  # type: ignore[index]
                 return status
             await asyncio.sleep(0.05)
 
@@ -49,6 +49,11 @@ class Server:
         """Resident memory, bytes."""
         text = Path(f"/proc/{self.network.pid}/status").read_text()
         return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmRSS"))
+
+    async def records(self) -> int:
+        """Entries of `records`."""
+        status = await self.status()
+        return sum(status["log"]["records_end"])  # type: ignore[index]
 
     def bytes_on_disk(self) -> int:
         """Everything in the data directory, write-ahead logs included."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from tests.bench.client import Connection, build
 
 AUTHORS = 100
-READERS = 32
+READERS = 8  # about as many timeline rows a record as the peers' population had (7.4)
 POSTS = 10_000
 LIKES = 1_000
 REPLIES = 100
