@@ -148,9 +148,12 @@ class Writer:
         """HOT: one transaction."""
         batch = Batch(self._con, self._index, self.ends, self._now(), self._step)
         taken: list[Group] = []
+        finished: list[tuple[int, int]] = []
         try:
             for shard, left in self.expansions.items():
                 batch.step(shard, left)
+                if batch.expansions[shard] is None:
+                    finished.append((shard, batch.ends.records[shard]))
             results, holding = self._judge(batch, taken)
             point("log.before_insert")
             self._con.execute("BEGIN IMMEDIATE")
@@ -164,16 +167,17 @@ class Writer:
                     group.future.set_exception(LogStoppedError("unknown", error))
             raise
         self._publish(batch)
+        for shard, end in finished:
+            if shard in self._expanding:  # else it was begun before a restart
+                group, result = self._expanding.pop(shard)
+                assert not isinstance(result, Rejected)
+                result[-1] = msgspec.structs.replace(result[-1], records_end=end)
+                _settle(group, result)
         for group, result in zip(taken, results, strict=True):
             if group in holding:
                 self._expanding[holding[group]] = (group, result)
             else:
                 _settle(group, result)
-        for shard in self._expanding.keys() - self.expansions.keys():
-            group, result = self._expanding.pop(shard)
-            assert not isinstance(result, Rejected)
-            result[-1] = msgspec.structs.replace(result[-1], records_end=self.ends.records[shard])
-            _settle(group, result)
         if self.expansions:
             point("derive.mid_expansion")
 
