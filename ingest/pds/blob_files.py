@@ -58,11 +58,11 @@ class BlobFiles:
                         first += chunk[: _SNIFFED - len(first)]
                     digest.update(chunk)
                     file.write(chunk)
-                await asyncio.to_thread(os.fsync, file.fileno())
+                mime = await asyncio.to_thread(_settle, file.fileno(), first)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        return Incoming(path, Cid(_RAW_CID + digest.digest()), size, sniff(first) or claimed_mime)
+        return Incoming(path, Cid(_RAW_CID + digest.digest()), size, mime or claimed_mime)
 
     def keep(self, did: str, incoming: Incoming) -> None:
         """Give it its name, durably. Blocking: call in a thread."""
@@ -89,6 +89,12 @@ class BlobFiles:
         with await asyncio.to_thread(self.path(did, cid).open, "rb") as file:
             while chunk := await asyncio.to_thread(file.read, _READ_SIZE):
                 yield chunk
+
+
+def _settle(descriptor: int, first: bytes) -> str | None:
+    """What is slow at the end of a file: make it durable, and say its type."""
+    os.fsync(descriptor)
+    return sniff(first)
 
 
 def _check_size(size: int, limit: int) -> None:

@@ -143,6 +143,7 @@ class Heads:
             if head.overlay is not None:
                 await self.flush(head)
                 await asyncio.sleep(0)
+        self._make_room()
 
     def checkpoints(self) -> dict[int, int]:
         """By shard, the offset of `commits` up to which every file of ours is complete."""

@@ -9,8 +9,14 @@ from __future__ import annotations
 import puremagic
 
 _BELIEVED = ("image/", "video/", "audio/", "font/", "application/pdf", "application/zip", "application/gzip")
-_CONFIDENT = 0.4
-_OTHER_NAMES = {"audio/mp3": "audio/mpeg", "audio/x-wav": "audio/wav", "image/jpg": "image/jpeg"}
+_CONFIDENT = 0.3  # three bytes of signature; what two bytes say (BM) any text may say
+_OTHER_NAMES = {
+    "application/ogg": "audio/ogg",
+    "audio/mp3": "audio/mpeg",
+    "audio/x-wav": "audio/wav",
+    "image/jpg": "image/jpeg",
+}
+_SCRIPTED = "image/svg+xml"
 _BOX_BRANDS = {b"avif": "image/avif", b"avis": "image/avif", b"heic": "image/heic", b"qt  ": "video/quicktime"}
 
 
@@ -26,6 +32,6 @@ def sniff(first: bytes) -> str | None:
         return None
     for guess in guesses:
         mime: str = _OTHER_NAMES.get(guess.mime_type, guess.mime_type)
-        if guess.confidence >= _CONFIDENT and mime.startswith(_BELIEVED):
+        if guess.confidence >= _CONFIDENT and mime.startswith(_BELIEVED) and mime != _SCRIPTED:
             return mime
     return None
