@@ -7,9 +7,9 @@ be one transaction (EXACTNESS 24). Does not own reading the log, committing, nor
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Sequence
+from time import perf_counter as clock
 
 from processors.decode import Decoder
 from processors.folding import Folder, fold_fan
@@ -62,7 +62,7 @@ class Stages:
         overlay = self._overlay = Overlay(self._store)
         for folder in self._folders:
             folder.begin(overlay)
-        self._turn = time.perf_counter()
+        self._turn = clock()
 
     async def feed(self, shard: int, entries: Sequence[Derived]) -> None:
         """Take entries of one shard, each above what was taken before, and all that follows from them."""
@@ -85,9 +85,11 @@ class Stages:
         seen = self._seen.get((RECORDS, shard), 0)
         if entries:
             self._seen[RECORDS, shard] = self._taken[RECORDS, shard] = max(seen, entries[-1].offset)
-        for entry, record, invalid in await step.prepare([entry for entry in entries if entry.offset > seen]):
+        for entry, record, invalid in await step.prepare(
+            [entry for entry in entries if entry.offset > seen], self._breathe
+        ):
             await step.take(entry, record, invalid)
-            if time.perf_counter() - self._turn > _TURN_SECONDS:
+            if clock() - self._turn > _TURN_SECONDS:
                 await self._yield()
         for edge in step.messages:
             self.send_edge(edge)
@@ -103,7 +105,7 @@ class Stages:
             shard, offset, edge = edges.popleft()
             if self.marks.admit(EDGES, shard, edge.src):
                 await self._folders[shard].fold(edge, offset)
-            if time.perf_counter() - self._turn > _TURN_SECONDS:
+            if clock() - self._turn > _TURN_SECONDS:
                 await self._yield()
 
     async def _fan_out(self, overlay: Overlay) -> None:
@@ -113,7 +115,7 @@ class Stages:
             if self.marks.admit(FANOUT, shard, fan.src):
                 self.fan_rows += len(fan.readers) * len(fan.puts)
                 await fold_fan(fan, offset, overlay, self._settings)
-            if time.perf_counter() - self._turn > _TURN_SECONDS:
+            if clock() - self._turn > _TURN_SECONDS:
                 await self._yield()
 
     def send_edge(self, edge: Edge) -> None:
@@ -129,6 +131,10 @@ class Stages:
         self._hop_ends[hop, shard] = offset
         return offset
 
+    async def _breathe(self) -> None:
+        if clock() - self._turn > _TURN_SECONDS:
+            await self._yield()
+
     async def _yield(self) -> None:
         await asyncio.sleep(0)
-        self._turn = time.perf_counter()
+        self._turn = clock()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from schemas.errors import InvariantError
-from views.table import Table
+from views.table import Row, Table
 from views.view import Merge, Rows, Tally, View
 
 # Messages one entry may send to one view: half for what was there before, half for what is there now.
@@ -19,11 +19,16 @@ SLOTS = 1024
 class Feed(NamedTuple):
     """What one view makes of one source; `slot` is where its messages' index begins."""
 
-    view: View
+    name: str
     table: Table
-    rows: Rows | None
+    rows: Rows
     tally: Tally | None
+    first: str | None
     slot: int
+
+
+def _no_rows(_thing: object) -> Sequence[Row]:
+    return ()
 
 
 class Plan:
@@ -38,7 +43,14 @@ class Plan:
         self.merges: dict[str, list[tuple[View, Merge]]] = {}
         for ordinal, view in enumerate(views):
             for source in dict.fromkeys((*view.rows, *view.tallies)):
-                feed = Feed(view, view.table, view.rows.get(source), view.tallies.get(source), ordinal * SLOTS)
+                feed = Feed(
+                    view.name,
+                    view.table,
+                    view.rows.get(source, _no_rows),
+                    view.tallies.get(source),
+                    view.first if source in view.rows else None,
+                    ordinal * SLOTS,
+                )
                 feeds = self.direct if view.table.source == "records" else self.edges
                 feeds.setdefault(source, []).append(feed)
             for source, merge in view.merge.items():

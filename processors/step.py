@@ -6,7 +6,7 @@ from the entry and its before-image alone (EXACTNESS 3). Does not own batches, p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from processors.decode import Decoder
@@ -14,11 +14,11 @@ from processors.plan import SLOTS, Feed, Plan
 from schemas.entries import AccountEntry, Derived, HeadEntry, RecordEntry, TakedownEntry
 from schemas.errors import InvariantError
 from schemas.topics import RECORDS
-from views.overlay import Overlay
+from views.overlay import UNREAD, Overlay
 from views.record import Record
 from views.records import TABLE
-from views.table import Key, Row
-from views.view import ACCOUNT, HEAD, TAKEDOWN, Edge, View
+from views.table import Key, Row, Table
+from views.view import ACCOUNT, HEAD, TAKEDOWN, Edge
 
 _HALF = SLOTS // 2
 _OFFSET = TABLE.index("offset")
@@ -36,7 +36,9 @@ class Step:
         self._did = ""
         self.messages: list[Edge] = []
 
-    async def prepare(self, entries: Iterable[Derived]) -> list[tuple[Derived, Record | None, str]]:
+    async def prepare(
+        self, entries: Iterable[Derived], breathe: Callable[[], Awaitable[None]]
+    ) -> list[tuple[Derived, Record | None, str]]:
         """Decode, and read in a few statements most of what `take` will need."""
         plan, decoder, overlay = self._plan, self._decoder, self._overlay
         ready: list[tuple[Derived, Record | None, str]] = []
@@ -51,6 +53,8 @@ class Step:
                     merged.append((entry.did,))
                 continue
             keys.append((entry.did, entry.collection, entry.rkey))
+            if not len(keys) & 15:
+                await breathe()
             record, invalid = decoder.after(entry)
             ready.append((entry, record, invalid))
             if record is None:
@@ -59,12 +63,15 @@ class Step:
             if source in plan.merges:
                 merged.append((entry.did,))
             for feed in plan.direct.get(source, ()):
-                if feed.view.first is not None and feed.rows is not None:
-                    firsts.setdefault(feed.view.name, []).extend(
-                        row[: feed.table.key_size - 1] for row in feed.rows(record)
-                    )
                 if feed.tally is not None:
-                    counted.setdefault(feed.view.name, []).extend(partition for partition, _ in feed.tally(record))
+                    counted.setdefault(feed.name, []).extend(partition for partition, _ in feed.tally(record))
+                if feed.first is None:
+                    continue
+                for row in feed.rows(record):
+                    firsts.setdefault(feed.name, []).append(row[: feed.table.key_size - 1])
+                    for after in plan.direct.get(feed.first, ()):
+                        if after.tally is not None:
+                            counted.setdefault(after.name, []).extend(partition for partition, _ in after.tally(row))
         await overlay.load(TABLE, keys)
         for name, prefixes in firsts.items():
             await overlay.load_firsts(plan.views[name].table, prefixes)
@@ -81,8 +88,9 @@ class Step:
         if type(entry) is RecordEntry:
             await self._take_record(entry, record, invalid)
         elif type(entry) is HeadEntry:
-            self._did = entry.did
-            await self._change(HEAD, None, entry)
+            for feed in self._plan.direct[HEAD]:
+                for row in feed.rows(entry):
+                    self._overlay.put(feed.table, row)
         elif type(entry) is AccountEntry:
             self._did = entry.did
             await self._change(ACCOUNT, None, entry)
@@ -122,58 +130,82 @@ class Step:
                 self._overlay.put(view.table, new)
             if view.merged is not None:
                 await self._change(view.merged, old, new)
-        for feed in plan.direct.get(source, ()):
-            await self._write(feed, before, after)
-        for feed in plan.edges.get(source, ()):
-            self._send(feed, before, after, half)
+        if before is None:
+            for feed in plan.direct.get(source, ()):
+                await self._write_new(feed, after)
+            for feed in plan.edges.get(source, ()):
+                self._send_new(feed, after, half)
+        else:
+            for feed in plan.direct.get(source, ()):
+                await self._write(feed, before, after)
+            for feed in plan.edges.get(source, ()):
+                self._send(feed, before, after, half)
+
+    async def _write_new(self, feed: Feed, after: Any) -> None:
+        """`_write` when there was nothing before: what most entries do."""
+        overlay, table = self._overlay, feed.table
+        rows = feed.rows(after)
+        if feed.first is None:
+            for row in rows:
+                overlay.put(table, row)
+        else:
+            size = table.key_size
+            for row in rows:
+                prefix = row[: size - 1]
+                old = overlay.known_first(table, prefix)
+                if old is UNREAD:
+                    old = await overlay.first(table, prefix)
+                overlay.put(table, row)
+                if old is None or row[:size] <= old[:size]:
+                    overlay.set_first(table, prefix, row)
+                    await self._change(feed.first, old, row, _HALF)
+        if feed.tally is not None:
+            for partition, place in feed.tally(after):
+                await self._count(table, partition, ((place, 1),))
 
     async def _write(self, feed: Feed, before: Any, after: Any) -> None:
         overlay, table = self._overlay, feed.table
         size = table.key_size
-        if feed.rows is not None:
-            rows = () if after is None else feed.rows(after)
-            gone: list[Key] = []
-            if before is not None:
-                kept = {row[:size] for row in rows}
-                gone = [key for row in feed.rows(before) if (key := row[:size]) not in kept]
-            for key in gone:
-                overlay.delete(table, key)
-            if feed.view.first is None:
-                for row in rows:
-                    overlay.put(table, row)
-            else:
-                await self._first(feed.view, gone, rows)
+        rows = () if after is None else feed.rows(after)
+        kept = {row[:size] for row in rows}
+        gone = [key for row in feed.rows(before) if (key := row[:size]) not in kept]
+        for key in gone:
+            overlay.delete(table, key)
+        if feed.first is None:
+            for row in rows:
+                overlay.put(table, row)
+        else:
+            await self._first(table, feed.first, gone, rows)
         if feed.tally is not None:
             deltas = _deltas(feed, before, after)
             for partition in {partition for partition, _ in deltas}:
-                await self._count(feed, partition, [(at, by) for (of, at), by in deltas.items() if of == partition])
+                of = [(place, by) for (counted, place), by in deltas.items() if counted == partition]
+                await self._count(table, partition, of)
 
-    async def _count(self, feed: Feed, partition: Key, deltas: list[tuple[int, int]]) -> None:
-        statics = await self._overlay.statics(feed.table, partition)
-        values = [0] * len(feed.table.statics) if statics is None else list(statics)
+    async def _count(self, table: Table, partition: Key, deltas: Sequence[tuple[int, int]]) -> None:
+        statics = self._overlay.known_statics(table, partition)
+        if statics is UNREAD:
+            statics = await self._overlay.statics(table, partition)
+        values = [0] * len(table.statics) if statics is None else list(statics)
         if values[-1] >= self._offset:
             return
         for place, delta in deltas:
             values[place] += delta
         values[-1] = self._offset
-        self._overlay.put_statics(feed.table, partition, tuple(values))
+        self._overlay.put_statics(table, partition, tuple(values))
 
-    async def _first(self, view: View, gone: list[Key], rows: Iterable[Row]) -> None:
+    async def _first(self, table: Table, source: str, gone: list[Key], rows: Sequence[Row]) -> None:
         """Of an actor's records of one subject the smallest rkey counts; say on when that one changes."""
-        overlay, table, source = self._overlay, view.table, view.first
-        if source is None:
-            raise InvariantError(f"{view.name} keeps no duplicates")
+        overlay = self._overlay
         size = table.key_size
         added = {row[: size - 1]: row for row in rows}
-        firsts = {prefix: await overlay.first(table, prefix) for prefix in added}
         removed = {key[:-1]: key for key in gone}
-        for prefix in removed:
-            if prefix not in firsts:
-                firsts[prefix] = await overlay.first(table, prefix)
-        for row in added.values():
-            overlay.put(table, row)
         # What was there before has the first half of the slots: an entry touches at most these two subjects.
-        for half, prefix in enumerate(dict.fromkeys((*removed, *added))):
+        prefixes = dict.fromkeys((*removed, *added))
+        firsts = {prefix: await overlay.first(table, prefix) for prefix in prefixes}
+        for row in rows:
+            overlay.put(table, row)
+        for prefix in prefixes:
             old, new = firsts[prefix], added.get(prefix)
             if old is not None and (new is None or new[:size] > old[:size]):
                 if removed.get(prefix) == old[:size]:
@@ -183,31 +215,42 @@ class Step:
                     new = old
             overlay.set_first(table, prefix, new)
             if new != old:
-                await self._change(source, old, new, half * _HALF)
+                await self._change(source, old, new, 0 if prefix in removed else _HALF)
+
+    def _send_new(self, feed: Feed, after: Any, half: int) -> None:
+        """`_send` when there was nothing before and one subject is told."""
+        rows = feed.rows(after)
+        if not rows:
+            return
+        if len(rows) > 1:
+            self._send(feed, None, after, half)
+            return
+        src = (RECORDS, self._shard, self._offset, feed.slot + half)
+        counted: Key = ()
+        deltas: tuple[tuple[int, int], ...] = ()
+        if feed.tally is not None:
+            ((counted, place),) = feed.tally(after)
+            deltas = ((place, 1),)
+        self.messages.append(Edge(src, feed.name, rows[0][0], (), tuple(rows), counted, deltas))
 
     def _send(self, feed: Feed, before: Any, after: Any, half: int) -> None:
-        if feed.rows is None:
-            raise InvariantError(f"{feed.view.name} counts what it has no rows of")
-        table = feed.table
-        size = table.key_size
+        size = feed.table.key_size
         puts: dict[Key, Row] = {} if after is None else {row[:size]: row for row in feed.rows(after)}
         drops: dict[Key, Row] = {} if before is None else {row[:size]: row for row in feed.rows(before)}
+        for key in [key for key, row in drops.items() if puts.get(key) == row]:
+            del puts[key], drops[key]
         if not puts and not drops:
             return
-        if drops:
-            same = [key for key, row in drops.items() if puts.get(key) == row]
-            for key in same:
-                del puts[key], drops[key]
-        counts = _deltas(feed, before, after) if feed.tally is not None else {}
+        counts = _deltas(feed, before, after)
         subjects = sorted({key[0] for key in (*drops, *puts)})
         if len(subjects) > _HALF:
-            raise InvariantError(f"{feed.view.name}: {len(subjects)} messages of one entry")
+            raise InvariantError(f"{feed.name}: {len(subjects)} messages of one entry")
         for ordinal, subject in enumerate(subjects):
             deltas = [(partition, place, by) for (partition, place), by in counts.items() if partition[0] == subject]
             self.messages.append(
                 Edge(
                     (RECORDS, self._shard, self._offset, feed.slot + half + ordinal),
-                    feed.view.name,
+                    feed.name,
                     subject,
                     tuple(key for key in drops if key[0] == subject and key not in puts),
                     tuple(row for key, row in puts.items() if key[0] == subject),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.actors import TABLE as ACTORS
 from views.table import Row, Table, integer, text
@@ -37,7 +37,7 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def _rows(actor: Row) -> Iterable[Row]:
+def _rows(actor: Row) -> Sequence[Row]:
     if actor[_STATUS] == "deleted":
         return ()
     handle = actor[_HANDLE] or ""

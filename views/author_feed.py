@@ -6,7 +6,7 @@ src/data-plane/server/routes/feeds.ts). `posts_count` stands in POSTS_WITH_REPLI
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.post_view import HAS_IMAGES, HAS_VIDEO, media_kinds
 from views.record import POST, REPOST, Record
@@ -38,7 +38,7 @@ TABLE = Table(
 _REPOSTS_IN = (POSTS_WITH_REPLIES, POSTS_NO_REPLIES, POSTS_AND_AUTHOR_THREADS)
 
 
-def _post(post: Record) -> Iterable[Row]:
+def _post(post: Record) -> Sequence[Row]:
     did = post.did
     reply = post.value.get("reply")
     filters = [POSTS_WITH_REPLIES]
@@ -56,13 +56,13 @@ def _post(post: Record) -> Iterable[Row]:
     return [(did, each, *tail) for each in filters]
 
 
-def _reposted(repost: Row) -> Iterable[Row]:
+def _reposted(repost: Row) -> Sequence[Row]:
     actor, _, subject, rkey, sort_at, _, indexed_at, cid = repost
     tail = (sort_at, subject, f"at://{actor}/{REPOST}/{rkey}", cid, indexed_at)
     return [(actor, each, *tail) for each in _REPOSTS_IN]
 
 
-def _tally(post: Record) -> Iterable[tuple[Key, int]]:
+def _tally(post: Record) -> Sequence[tuple[Key, int]]:
     return (((post.did, POSTS_WITH_REPLIES), 0),)
 
 

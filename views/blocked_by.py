@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.table import Row, Table, text
 from views.view import BLOCKED, View
@@ -16,7 +16,7 @@ TABLE = Table(
 )
 
 
-def _rows(block: Row) -> Iterable[Row]:
+def _rows(block: Row) -> Sequence[Row]:
     actor, subject, _, uri, _ = block
     return ((subject, actor, uri),)
 

@@ -5,7 +5,7 @@ Both ways of a pair are (a, b) and (b, a) here; `blocked_by` is for listing alon
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.record import BLOCK, Record
 from views.table import Row, Table, integer, text
@@ -20,7 +20,7 @@ TABLE = Table(
 )
 
 
-def _rows(record: Record) -> Iterable[Row]:
+def _rows(record: Record) -> Sequence[Row]:
     return ((record.did, record.value["subject"], record.rkey, record.uri, record.sort_at),)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from views.overlay import Overlay
+from views.overlay import UNREAD, Overlay
 from views.table import Table
 from views.view import Edge
 
@@ -14,7 +14,9 @@ async def fold_rows(table: Table, edge: Edge, offset: int, overlay: Overlay) -> 
     """
     if edge.deltas:
         partition = edge.counted
-        statics = await overlay.statics(table, partition)
+        statics = overlay.known_statics(table, partition)
+        if statics is UNREAD:
+            statics = await overlay.statics(table, partition)
         if statics is None:
             values = [0] * len(table.statics)
         elif statics[-1] >= offset:

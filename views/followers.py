@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.bucket import bucket
 from views.fold import fold_rows
@@ -29,12 +29,12 @@ TABLE = Table(
 )
 
 
-def _rows(follow: Row) -> Iterable[Row]:
+def _rows(follow: Row) -> Sequence[Row]:
     actor, subject, rkey, sort_at, _ = follow
     return ((subject, bucket(actor, BUCKETS), sort_at, actor, f"at://{actor}/{FOLLOW}/{rkey}"),)
 
 
-def _tally(follow: Row) -> Iterable[tuple[Key, int]]:
+def _tally(follow: Row) -> Sequence[tuple[Key, int]]:
     return (((follow[1], 0), 0),)
 
 

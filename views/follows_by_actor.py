@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.record import FOLLOW, Record
 from views.table import APPLIED, Key, Row, Table, integer, text
@@ -21,11 +21,11 @@ TABLE = Table(
 )
 
 
-def _rows(record: Record) -> Iterable[Row]:
+def _rows(record: Record) -> Sequence[Row]:
     return ((record.did, record.value["subject"], record.rkey, record.sort_at, record.first_time),)
 
 
-def _tally(follow: Row) -> Iterable[tuple[Key, int]]:
+def _tally(follow: Row) -> Sequence[tuple[Key, int]]:
     return (((follow[0],), 0),)
 
 

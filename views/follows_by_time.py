@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.record import FOLLOW
 from views.table import Row, Table, newest_first, text
@@ -17,7 +17,7 @@ TABLE = Table(
 )
 
 
-def _rows(follow: Row) -> Iterable[Row]:
+def _rows(follow: Row) -> Sequence[Row]:
     actor, subject, rkey, sort_at, _ = follow
     return ((actor, sort_at, subject, f"at://{actor}/{FOLLOW}/{rkey}"),)
 

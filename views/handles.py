@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.actors import TABLE as ACTORS
 from views.table import Row, Table, integer, text
@@ -17,7 +17,7 @@ TABLE = Table(
 )
 
 
-def _rows(actor: Row) -> Iterable[Row]:
+def _rows(actor: Row) -> Sequence[Row]:
     handle = actor[_HANDLE]
     return ((handle, actor[0], actor[_VERIFIED_AT]),) if handle is not None and actor[_STATUS] != "deleted" else ()
 

@@ -5,7 +5,7 @@ Beside `actors` and not in it, so that a commit does not rewrite a profile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from schemas.entries import HeadEntry
 from views.table import Row, Table, integer, text
@@ -19,7 +19,7 @@ TABLE = Table(
 )
 
 
-def _rows(head: HeadEntry) -> Iterable[Row]:
+def _rows(head: HeadEntry) -> Sequence[Row]:
     return ((head.did, str(head.rev), head.offset),)
 
 

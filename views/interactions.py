@@ -5,14 +5,14 @@ An actor's like or repost counts once: the one with the smallest rkey. Replies a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.post_view import quoted
 from views.record import LIKE as LIKE_NSID
 from views.record import POST, Record
 from views.record import REPOST as REPOST_NSID
-from views.table import APPLIED, Row, Table, integer, newest_first, text
-from views.view import LIKED, REPOSTED, Rows, Tally, View
+from views.table import APPLIED, Key, Row, Table, integer, newest_first, text
+from views.view import LIKED, REPOSTED, View
 
 LIKE = 0
 REPOST = 1
@@ -44,19 +44,21 @@ TABLE = Table(
 )
 
 
-def _liked(like: Row) -> Iterable[Row]:
+def _liked(like: Row) -> Sequence[Row]:
     actor, _, subject, rkey, sort_at, created_at, indexed_at, cid = like
     return ((subject, LIKE, sort_at, actor, f"at://{actor}/{LIKE_NSID}/{rkey}", created_at, indexed_at, cid),)
 
 
-def _reposted(repost: Row) -> Iterable[Row]:
+def _reposted(repost: Row) -> Sequence[Row]:
     actor, _, subject, rkey, sort_at, created_at, indexed_at, cid = repost
     return ((subject, REPOST, sort_at, actor, f"at://{actor}/{REPOST_NSID}/{rkey}", created_at, indexed_at, cid),)
 
 
-def _post(post: Record) -> Iterable[Row]:
+def _post(post: Record) -> Sequence[Row]:
     tail = (post.sort_at, post.did, post.uri, post.created_at, post.first_time, post.cid)
     reply, quote = post.value.get("reply"), quoted(post.value)
+    if reply is None and quote is None:
+        return ()
     rows = []
     if reply is not None:
         rows.append((reply["parent"]["uri"], REPLY, *tail))
@@ -65,10 +67,17 @@ def _post(post: Record) -> Iterable[Row]:
     return rows
 
 
-def _tally_of(rows: Rows) -> Tally:
-    # The statics stand in the order of the kinds.
-    return lambda thing: [((row[0],), row[1]) for row in rows(thing)]
+def _tally_post(post: Record) -> Sequence[tuple[Key, int]]:
+    return [((row[0],), row[1]) for row in _post(post)]
 
 
-_ROWS: dict[str, Rows] = {LIKED: _liked, REPOSTED: _reposted, POST: _post}
-VIEW = View(TABLE, rows=_ROWS, tallies={source: _tally_of(rows) for source, rows in _ROWS.items()})
+# The statics stand in the order of the kinds.
+VIEW = View(
+    TABLE,
+    rows={LIKED: _liked, REPOSTED: _reposted, POST: _post},
+    tallies={
+        LIKED: lambda like: (((like[2],), LIKE),),
+        REPOSTED: lambda repost: (((repost[2],), REPOST),),
+        POST: _tally_post,
+    },
+)

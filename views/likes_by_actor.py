@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.bucket import bucket
 from views.record import LIKE, Record
@@ -30,7 +30,7 @@ def key(actor: str, subject: str) -> Key:
     return (actor, bucket(subject, BUCKETS), subject)
 
 
-def _rows(record: Record) -> Iterable[Row]:
+def _rows(record: Record) -> Sequence[Row]:
     subject = record.value["subject"]["uri"]
     times = (record.sort_at, record.created_at, record.first_time)
     return ((record.did, bucket(subject, BUCKETS), subject, record.rkey, *times, record.cid),)

@@ -44,14 +44,17 @@ class Overlay:
     def put_statics(self, table: Table, partition: Key, values: Row) -> None:
         self._changed_statics[table][partition] = values
 
-    async def get(self, table: Table, key: Key) -> Row | None:
+    def known(self, table: Table, key: Key) -> Row | None:
+        """The row if the batch knows it, else UNREAD."""
         size = table.partition_size
         row: Row | None = self.rows[table].get(key[:size], _NONE).get(key[size:], UNREAD)
+        return self._read[table].get(key, UNREAD) if row is UNREAD else row
+
+    async def get(self, table: Table, key: Key) -> Row | None:
+        row = self.known(table, key)
         if row is UNREAD:
-            row = self._read[table].get(key, UNREAD)
-            if row is UNREAD:
-                (row,) = await self._store.get_many(table, (key,))
-                self._read[table][key] = row
+            (row,) = await self._store.get_many(table, (key,))
+            self._read[table][key] = row
         return row
 
     async def load(self, table: Table, keys: Iterable[Key]) -> None:
@@ -67,11 +70,13 @@ class Overlay:
         if wanted:
             known.update(zip(wanted, await self._store.statics(table, wanted), strict=True))
 
-    async def statics(self, table: Table, partition: Key) -> Row | None:
+    def known_statics(self, table: Table, partition: Key) -> Row | None:
+        """The statics if the batch knows them, else UNREAD."""
         values: Row | None = self._changed_statics[table].get(partition)
-        if values is not None:
-            return values
-        values = self._read_statics[table].get(partition, UNREAD)
+        return self._read_statics[table].get(partition, UNREAD) if values is None else values
+
+    async def statics(self, table: Table, partition: Key) -> Row | None:
+        values = self.known_statics(table, partition)
         if values is UNREAD:
             (values,) = await self._store.statics(table, (partition,))
             self._read_statics[table][partition] = values
@@ -82,6 +87,10 @@ class Overlay:
         wanted = [prefix for prefix in dict.fromkeys(prefixes) if prefix not in known]
         if wanted:
             known.update(zip(wanted, await self._store.get_many(table, wanted), strict=True))
+
+    def known_first(self, table: Table, prefix: Key) -> Row | None:
+        """The first row if the batch knows it, else UNREAD."""
+        return self._firsts[table].get(prefix, UNREAD)
 
     async def first(self, table: Table, prefix: Key) -> Row | None:
         """The first row of a prefix one column short of the key; who changes it says so with `set_first`."""

@@ -7,7 +7,7 @@ root is valid (decided at read).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.post_view import HAS_EXTERNAL, HAS_IMAGES, HAS_VIDEO, media_kinds, post_view, quoted, self_labels
 from views.record import POST, Record
@@ -36,7 +36,7 @@ TABLE = Table(
 )
 
 
-def _rows(post: Record) -> Iterable[Row]:
+def _rows(post: Record) -> Sequence[Row]:
     value = post.value
     reply = value.get("reply")
     view, media = post_view(post)

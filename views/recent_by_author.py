@@ -6,7 +6,7 @@ pair has one order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.big_authors import PARTITIONS
 from views.big_authors import TABLE as BIG
@@ -33,11 +33,11 @@ TABLE = Table(
 )
 
 
-def _post(post: Record) -> Iterable[Row]:
+def _post(post: Record) -> Sequence[Row]:
     return ((post.did, post.sort_at, post.uri, "", PUSH),)
 
 
-def _reposted(repost: Row) -> Iterable[Row]:
+def _reposted(repost: Row) -> Sequence[Row]:
     actor, subject, sort_at = repost[0], repost[2], repost[4]
     return ((actor, sort_at, subject, actor, PUSH),)
 

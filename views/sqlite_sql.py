@@ -9,18 +9,22 @@ _TYPES = {"text": "TEXT", "int": "INTEGER", "blob": "BLOB"}
 
 
 def create(table: Table) -> list[str]:
-    """WITHOUT ROWID keeps a partition's rows side by side, in clustering order."""
+    """A table of small rows keeps a partition's rows side by side, in clustering order (WITHOUT ROWID).
 
-    def listed(columns: tuple[Column, ...], key: tuple[Column, ...]) -> str:
+    Where rows hold blobs they are appended and only their keys are sorted: a B-tree of large rows spills most of them
+    to pages of their own, and dirties one page a row.
+    """
+
+    def listed(columns: tuple[Column, ...], key: tuple[Column, ...], *, sorted_rows: bool) -> str:
         declared = ", ".join(f"{column.name} {_TYPES[column.kind]}" for column in columns)
         ordered = ", ".join(column.name + (" DESC" if column.descending else "") for column in key)
-        return f"({declared}, PRIMARY KEY ({ordered})) WITHOUT ROWID"
+        return f"({declared}, PRIMARY KEY ({ordered}))" + (" WITHOUT ROWID" if sorted_rows else "")
 
-    statements = [
-        f"CREATE TABLE IF NOT EXISTS {quoted(table)} {listed(table.all_columns, table.partition + table.clustering)}"
-    ]
+    large = any(column.kind == "blob" for column in table.columns)
+    rows = listed(table.all_columns, table.partition + table.clustering, sorted_rows=not large)
+    statements = [f"CREATE TABLE IF NOT EXISTS {quoted(table)} {rows}"]
     if table.statics:
-        columns = listed(table.partition + table.statics, table.partition)
+        columns = listed(table.partition + table.statics, table.partition, sorted_rows=True)
         statements.append(f"CREATE TABLE IF NOT EXISTS {statics_of(table)} {columns}")
     return statements
 

@@ -236,30 +236,29 @@ class SqliteStore:
 
 
 def _writes(batch: Batch) -> Iterator[tuple[str, list[Any]]]:
-    """Statements, each with a few bindings, in key order: neighbours touch the same pages."""
+    """Statements, each with a few bindings, in the order of partitions: neighbours touch the same pages."""
     for table, partitions in batch.rows.items():
         put, delete = sql.put(table), sql.delete(table)
         puts: list[Row] = []
         deletes: list[Key] = []
         for partition in sorted(partitions):
-            rows = partitions[partition]
-            for key in sorted(rows) if len(rows) > 1 else rows:
-                row = rows[key]
-                if row is None:
-                    deletes.append(partition + key)
-                else:
-                    puts.append(row)
+            rows = partitions[partition].values()
+            if None in rows:
+                deletes += [partition + key for key, row in partitions[partition].items() if row is None]
+                puts += [row for row in rows if row is not None]
+            else:
+                puts += rows  # type: ignore[arg-type]
             if len(puts) >= _CHUNK:
                 yield put, puts
                 puts = []
-        if deletes:
-            yield delete, deletes
+        for start in range(0, len(deletes), _CHUNK):
+            yield delete, deletes[start : start + _CHUNK]
         if puts:
             yield put, puts
     for table, statics in batch.statics.items():
-        rows_ = [partition + statics[partition] for partition in sorted(statics)]
-        for start in range(0, len(rows_), _CHUNK):
-            yield sql.put_statics(table), rows_[start : start + _CHUNK]
+        values = [partition + statics[partition] for partition in sorted(statics)]
+        for start in range(0, len(values), _CHUNK):
+            yield sql.put_statics(table), values[start : start + _CHUNK]
 
 
 def _connect(path: str, cache_mib: int) -> apsw.Connection:

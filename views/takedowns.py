@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from schemas.entries import TakedownEntry
 from views.table import Row, Table, integer, text
@@ -16,7 +16,7 @@ TABLE = Table(
 )
 
 
-def _rows(entry: TakedownEntry) -> Iterable[Row]:
+def _rows(entry: TakedownEntry) -> Sequence[Row]:
     return ((entry.uri, entry.offset),)
 
 

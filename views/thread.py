@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from views.record import POST, Record
 from views.table import Row, Table, newest_first, text
@@ -17,7 +17,7 @@ TABLE = Table(
 )
 
 
-def _rows(post: Record) -> Iterable[Row]:
+def _rows(post: Record) -> Sequence[Row]:
     reply = post.value.get("reply")
     if reply is None:
         return ()

@@ -7,7 +7,7 @@ partition. Does not own batches, marks or counts' arithmetic (`processors`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -26,9 +26,9 @@ REPOSTED: Final = "#reposted"
 FOLLOWED: Final = "#followed"
 BLOCKED: Final = "#blocked"
 
-Rows = Callable[[Any], Iterable[Row]]
+Rows = Callable[[Any], Sequence[Row]]
 # (partition, place of the static column): each thing that is there adds one
-Tally = Callable[[Any], Iterable[tuple[Key, int]]]
+Tally = Callable[[Any], Sequence[tuple[Key, int]]]
 Source = tuple[str, int, int, int]  # topic, shard, offset, index
 
 
