@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.repo.car import HEADER_MAX, VARINT_MAX, car_bytes, read_car, read_varint, require_root, varint, write_car
@@ -141,6 +141,7 @@ def test_a_reader_refuses_more_bytes_than_it_was_allowed():
     assert caught.value.reason == RepoReason.CAR_SIZE
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**63 - 1))
 def test_varints_go_there_and_back(value):
     data = varint(value)
@@ -148,6 +149,7 @@ def test_varints_go_there_and_back(value):
     assert read_varint(b"x" + data + b"y", 1) == (value, 1 + len(data))
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(WHOLE) - 1), st.integers(1, 255))
 def test_no_changed_byte_goes_unnoticed(at, change):
     """Only a root's hash can change and still be read: its block is then missing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.repo.commit import UnsignedCommit, decode_commit
@@ -46,6 +46,7 @@ def test_a_signed_commit_is_read_as_it_was_signed(curve, prev):
     assert cbor.encode(fields) == found.message()
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=64, max_size=64))
 def test_a_signature_stays_bytes_even_when_it_parses_as_a_cid(random):
     for sig in (random, b"\x01\x71\x12\x3c" + random[:60]):

@@ -403,6 +403,7 @@ def test_only_the_host_that_the_did_document_names_speaks_for_an_account(host, e
     assert is_authoritative(host, endpoint) is holds
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ab.-/_~:1A ü", max_size=12))
 def test_a_path_is_a_collection_and_a_record_key(text):
     collection, slash, rkey = text.partition("/")
