@@ -90,7 +90,8 @@ class Heads:
         return head
 
     def _make_room(self) -> None:
-        for did in [*self._heads]:
+        """Drop idle heads, the least recently used first; never the newest, which somebody is about to lock."""
+        for did in [*self._heads][:-1]:
             if len(self._heads) <= self._settings.heads:
                 return
             if self._heads[did].idle:
