@@ -73,6 +73,7 @@ class World:
         return self.now
 
     async def open(self) -> World:
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.log = await SqliteLog.open(self.directory / "log.sqlite", shards=self.shards, now=self.clock)
         self.plc = PlcDirectory(self.directory / "plc.sqlite", now=lambda: self.clock() // 1000)
 
