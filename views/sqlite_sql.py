@@ -89,6 +89,14 @@ def slice_(table: Table, prefix: int, after: int, until: int, *, reverse: bool) 
     return f"SELECT * FROM {quoted(table)} WHERE {' AND '.join(where)}{order} LIMIT ?{prefix + after + until + 1}"
 
 
+def scan(table: Table) -> str:
+    return f"SELECT * FROM {quoted(table)} ORDER BY {_order(table.partition + table.clustering, reverse=False)}"
+
+
+def scan_statics(table: Table) -> str:
+    return f"SELECT * FROM {statics_of(table)} ORDER BY {_order(table.partition, reverse=False)}"
+
+
 def _bound(columns: tuple[Column, ...], first: int, *, upper: bool, reverse: bool) -> list[str]:
     """Rows after (exclusive), or up to (inclusive), the parameters from `first` on, in a key of mixed directions."""
     if not columns:

@@ -218,6 +218,13 @@ class SqliteStore:
         self._reader.close()
         self._writer.close()
 
+    def scan(self, table: Table) -> Iterator[Row]:
+        """Every row in key order: for digests, not for readers (no other store could answer this)."""
+        return iter(self._current.execute(sql.scan(table)))
+
+    def scan_statics(self, table: Table) -> Iterator[Row]:
+        return iter(self._current.execute(sql.scan_statics(table)))
+
     def _get_many_sql(self, table: Table, width: int, size: int) -> str:
         key = (table.name, width, size)
         statement = self._statements.get(key)
