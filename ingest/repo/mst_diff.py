@@ -36,8 +36,6 @@ def mst_diff(before: Tree, after: Tree) -> TreeDiff:
                 old.skip()
                 new.skip()
             elif old.height >= new.height:
-                if old.height == new.height:
-                    new.open()
                 old.open()
             else:
                 new.open()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ingest.repo.invert import invert, invert_by_tree
 from ingest.repo.mst import EMPTY_ROOT, Tree
 from ingest.repo.mst_diff import mst_diff
-from ingest.repo.mst_node import EMPTY
+from ingest.repo.mst_node import EMPTY, Node, encode, height_of
 from ingest.repo.mst_proof import path_proof, proof
 from ingest.repo.reasons import MissingBlock, RepoReason
 from schemas.cid import Cid
@@ -142,3 +142,54 @@ def test_an_unwritten_tree_is_not_proven():
         proof(tree, ["c/1"])
     with pytest.raises(ValueError, match="call write"):
         mst_diff(tree, Tree.empty())
+
+
+def layered(layer: int, *after: str) -> list[str]:
+    """Keys of one layer, those above `after` if it is given."""
+    keys = (f"a.b.c/{n:05}" for n in range(2_000))
+    return [key for key in keys if height_of(key.encode()) == layer and all(key > bound for bound in after)]
+
+
+def crafted(top: dict[str, Cid], child: list[str]) -> tuple[bytes, dict[bytes, bytes]]:
+    """A node of layer 1 whose left child, of layer 0, holds `child`; where that may lie is not asked."""
+    below = Node(0, [key.encode() for key in child], [VALUES[0].raw] * len(child), [None] * (len(child) + 1), [])
+    below.chunks = [None] * len(child)
+    data = encode(below)
+    kid = Cid.of_cbor(data)
+    vals = [kid.raw if cid is SELF else cid.raw for cid in top.values()]
+    kids = [kid.raw, *([None] * len(top))]
+    above = encode(Node(1, [key.encode() for key in top], vals, kids, [None] * len(top)))
+    root = Cid.of_cbor(above).raw
+    return root, {root: above, kid.raw: data}
+
+
+SELF = Cid(b"stands for the CID of the left child")
+
+
+def test_a_value_that_is_also_the_childs_cid_does_not_mislead_the_splice():
+    first, second = layered(1)[5:7]
+    low = [key for key in layered(0) if key < first][:3]
+    root, blocks = crafted({first: SELF, second: VALUES[1]}, low)
+    change = [(low[1], VALUES[0].raw, None)]
+
+    spliced = invert(root, blocks.__getitem__, change)
+
+    assert spliced == invert_by_tree(root, blocks.__getitem__, change)
+    tree = Tree.open(Cid(root), blocks.__getitem__)
+    value = tree.get(first)
+    tree.delete(low[1])
+    assert tree.get(first) == value
+    assert tree.write()[0].raw == spliced
+
+
+def test_a_child_out_of_its_place_is_refused_by_both_ways():
+    first, second = layered(1)[5:7]
+    low = next(key for key in layered(0) if key < first)
+    beyond = layered(0, second)[0]
+    root, blocks = crafted({first: VALUES[1], second: VALUES[1]}, [low, beyond])
+    change = [(low, VALUES[0].raw, None)]
+
+    for way in (invert, invert_by_tree):
+        with pytest.raises(Refused) as caught:
+            way(root, blocks.__getitem__, change)
+        assert caught.value.reason == RepoReason.NODE_ORDER

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import random
 
+import libipld
 import pytest
 
 from ingest.repo.mst import Tree
-from ingest.repo.mst_node import EMPTY, Node, decode, decode_by_the_book, encode, height_of, put_together, take_apart
+from ingest.repo.mst_node import (
+    _NODE,
+    EMPTY,
+    Node,
+    decode,
+    decode_by_the_book,
+    encode,
+    height_of,
+    put_together,
+    take_apart,
+)
 from ingest.repo.reasons import RepoReason
 from schemas import cbor, limits
 from schemas.cid import Cid
@@ -133,6 +144,33 @@ def test_a_huge_hostile_node_is_refused_in_time_that_grows_with_its_size():
     for filler in (b"ap" * 500_000, b"a" * 1_000_000, b"\xa4ak" * 300_000, GOOD[4:-3] * 3_000):
         data = b"\xa2ae\x98\xff" + GOOD[4:-3] * 20 + b"\xa4akX\xff" + filler + b"al\xf6"
         assert take_apart(data, None) is None
+
+
+def test_a_key_length_that_hides_structure_in_byte_strings_does_not_fool_the_fast_reader():
+    """The pattern sees three entries here, the codec two: a short key, p = -17, then byte strings over the rest."""
+    keys = (f"a.b.c/{'0' * 20}{n:03}" for n in range(400))
+    first = next(key for key in keys if height_of(key.encode()) == 1)
+    suffix = next(s for s in (f"z{n}" for n in range(400)) if height_of((first[:-17] + s).encode()) == 1)
+    link = b"\xd8\x2aX\x25\x00" + LEAF.raw
+    rest = b"ap\x00at\xf6av" + link
+    swallowed = b"ff" + rest + b"\xa4akA" + b"g" * 17
+    final = b"h" * 13 + rest + b"al\xf6"
+    data = b"".join(
+        (
+            b"\xa2ae\x82",
+            b"\xa4akX" + bytes((len(first),)) + first.encode() + rest,
+            b"\xa4ak" + bytes((0x40 + len(suffix),)) + suffix.encode(),
+            b"ap0atX" + bytes((len(swallowed),)) + swallowed + b"avaq",
+            b"alX" + bytes((len(final),)) + final,
+        )
+    )
+
+    assert _NODE(data)
+    seen = libipld.decode_dag_cbor(data)
+    assert [(entry["k"], entry["p"]) for entry in seen["e"]] == [(first.encode(), 0), (suffix.encode(), -17)]
+    assert take_apart(data, None) is None
+    with pytest.raises(Refused):
+        decode(data, b"cid", None)
 
 
 def as_tuple(found: Node) -> tuple[object, ...]:
