@@ -11,7 +11,7 @@ from hashlib import sha256
 from typing import Any
 
 from coincurve import PrivateKey, PublicKey
-from coincurve._libsecp256k1 import ffi, lib  # type: ignore[import-untyped]  # a C module without stubs
+from coincurve._libsecp256k1 import ffi, lib
 from coincurve.context import GLOBAL_CONTEXT
 
 _CONTEXT: Any = GLOBAL_CONTEXT.ctx
