@@ -265,6 +265,22 @@ async def test_a_deletion_leaves_one_tombstone_a_record_and_the_account_can_come
     assert log.record(repo.did, POST + "a") == (Cid.of_cbor(record_of("a")), record_of("a"), again.time)
 
 
+async def test_a_record_deleted_just_before_its_account_has_one_tombstone(open_log: Open):
+    log = await open_log()
+    repo = Repo(1)
+    await log.append(repo.write(POST + "a", record_of("a")))
+    end = log.records_end(0)
+
+    await asyncio.gather(
+        log.append(repo.write(POST + "b", record_of("b"))),
+        log.append(repo.write(POST + "a", None)),
+        log.append(Account(repo.did, "deleted")),
+    )
+
+    found = [(e.rkey, e.value is None) for e in await log.read_records(0, end, 99) if isinstance(e, RecordEntry)]
+    assert found == [("b", False), ("a", True), ("b", True)]
+
+
 async def test_a_takedown_lies_over_what_the_owner_set(open_log: Open):
     log = await open_log()
     name = did(1)

@@ -118,6 +118,70 @@ async def test_a_full_disk_stops_the_log_and_loses_nothing_acknowledged(tmp_path
     await log.close()
 
 
+async def test_every_commit_is_fsynced(tmp_path: Path):
+    log = await SqliteLog.open(tmp_path / "log.sqlite")
+
+    assert log._con.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
+    assert log._con.execute("PRAGMA synchronous").fetchall() == [(2,)]
+    await log.close()
+
+
+async def test_truncation_leaves_what_a_half_done_diff_still_reads(tmp_path: Path):
+    log = await SqliteLog.open(tmp_path / "log.sqlite", step=3)
+    repo = Repo(1)
+    ops = [repo.op(f"app.bsky.feed.post/{n:03}", record_of(str(n))) for n in range(60)]
+    importing = asyncio.create_task(log.append_many(repo.diff_entries(ops, 4, (None, None))))
+    await log.changed.next()
+
+    await log.truncate(commits={}, records={"views": {}}, now=2**52)
+    cut_within = not importing.done()
+    await importing
+
+    assert cut_within
+    assert len(log.paths(repo.did)) == 60
+    await log.truncate(commits={}, records={}, now=2**52)
+    assert await log.read_commits(0, 0, 99) == []
+    await log.close()
+
+
+async def test_log_time_rises_when_the_clock_does_not_and_all_was_truncated(tmp_path: Path):
+    log = await SqliteLog.open(tmp_path / "log.sqlite", now=lambda: 5_000_000)
+    before = [await log.append(Account(did(n), "active")) for n in range(3)]
+    await log.truncate(commits={}, records={}, now=2**52)
+    await log.close()
+
+    log = await SqliteLog.open(tmp_path / "log.sqlite", now=lambda: 1)
+    after = await log.append(Account(did(1), "active"))
+
+    assert [a.time for a in before] == [5_000_000, 5_000_001, 5_000_002]
+    assert (after.time, after.offset, after.seq) == (5_000_003, 4, 4)
+    await log.close()
+
+
+async def test_a_half_done_deletion_holds_its_own_shard_only(tmp_path: Path):
+    log = await SqliteLog.open(tmp_path / "log.sqlite", shards=2, step=3)
+    shards = {n: topics.shard_of(did(n), 2) for n in range(1, 50)}
+    repo = Repo(1)
+    same = Repo(next(n for n in shards if n > 1 and shards[n] == shards[1]))
+    other = Repo(next(n for n in shards if shards[n] != shards[1]))
+    ops = [repo.op(f"app.bsky.feed.post/{n:03}", record_of(str(n))) for n in range(90)]
+    await log.append_many(repo.diff_entries(ops, 100, (None, None)))
+    end = log.records_end(shards[1])
+
+    deleting = asyncio.create_task(log.append(Account(repo.did, "deleted")))
+    await log.changed.next()
+    waiting = asyncio.create_task(log.append(same.write("app.bsky.feed.post/a", record_of("a"))))
+    await log.append(other.write("app.bsky.feed.post/a", record_of("a")))
+    in_between = (deleting.done(), waiting.done())
+    deleted, waited = await deleting, await waiting
+
+    assert in_between == (False, False)
+    assert deleted.records_end == end + 91
+    assert waited.records_end == end + 94
+    assert {e.did for e in await log.read_records(shards[1], end, 91)} == {repo.did}
+    await log.close()
+
+
 async def test_a_cancelled_appender_does_not_take_its_entry_back(tmp_path: Path):
     log = await SqliteLog.open(tmp_path / "log.sqlite")
     task = asyncio.create_task(log.append(Account(did(1), "active")))
