@@ -34,6 +34,7 @@ class Step:
         self._shard = shard
         self._offset = 0
         self._did = ""
+        self._counted: set[tuple[Table, Key]] = set()
         self.messages: list[Edge] = []
 
     async def prepare(
@@ -84,6 +85,7 @@ class Step:
 
     async def take(self, entry: Derived, record: Record | None, invalid: str) -> None:
         self._offset = entry.offset
+        self._counted.clear()
         sent = len(self.messages)
         if type(entry) is RecordEntry:
             await self._take_record(entry, record, invalid)
@@ -187,8 +189,10 @@ class Step:
         if statics is UNREAD:
             statics = await self._overlay.statics(table, partition)
         values = [0] * len(table.statics) if statics is None else list(statics)
-        if values[-1] >= self._offset:
+        # A follow that is put again with another subject counts twice in one partition, in one batch.
+        if values[-1] >= self._offset and (table, partition) not in self._counted:
             return
+        self._counted.add((table, partition))
         for place, delta in deltas:
             values[place] += delta
         values[-1] = self._offset

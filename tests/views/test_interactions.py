@@ -173,3 +173,15 @@ async def test_the_deletion_of_an_account_removes_its_records_from_every_view(wo
     assert await world.rows(blocked_by.TABLE, A) == []
     assert await world.rows(author_feed.TABLE, B, 0) == []
     assert await counts(world, mine) == (1, 0, 0, 0)
+
+
+async def test_a_follow_put_again_with_another_subject_is_still_one(world):
+    world.follow(A, 1, B)
+    await world.run()
+    world.follow(A, 1, C)
+    await world.run()
+
+    assert (await world.statics(follows_by_actor.TABLE, A))[0] == 1
+    assert [row[2] for row in await world.rows(follows_by_time.TABLE, A)] == [C]
+    assert (await world.statics(followers.TABLE, B, 0))[0] == 0
+    assert (await world.statics(followers.TABLE, C, 0))[0] == 1
