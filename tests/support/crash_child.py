@@ -1,0 +1,38 @@
+"""A process that is to die: a random network into the log of a directory, its views beside it, until it is killed.
+
+`python -m tests.support.crash_child DIRECTORY SEED STEPS SHARDS`. It says on stdout, unbuffered, `did N` once step N
+has been acknowledged. On a directory that has a log it goes on where a dead one stopped: repos are read back from it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+from pathlib import Path
+
+from tests.support.fast_network import FastNetwork, dids
+from tests.support.random_network import RandomNetwork
+
+ACTORS = 4
+
+
+def steps(seed: int, number: int, network: FastNetwork):
+    """The same steps in every process: they do not depend on when it dies."""
+    return RandomNetwork(random.Random(seed), network.dids, network.now).steps(number)
+
+
+async def main(directory: Path, seed: int, number: int, shards: int) -> None:
+    network = await FastNetwork(directory, dids(ACTORS), shards).open()
+    await network.begin()
+    for n, step in enumerate(steps(seed, number, network)):
+        await network.do(step)
+        os.write(1, f"did {n}\n".encode())
+    await network.settle()
+    os.write(1, b"done\n")
+    await network.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), *map(int, sys.argv[2:])))
