@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from ingest.pds.accounts import Accounts
 from ingest.pds.blob_files import BlobFiles
@@ -55,7 +56,7 @@ class Blobs:
         self._heads = heads
         self._settings = settings
         self._now = now
-        self._collector: asyncio.Task[None] | None = None
+        self.collector: asyncio.Task[None] | None = None
         self.collected = 0
 
     async def start(self) -> None:
@@ -63,7 +64,7 @@ class Blobs:
         for did, cid in self._index.unfinished():
             await asyncio.to_thread(self._files.remove, did, cid)
             await self._index.forget(did, cid)
-        self._collector = asyncio.create_task(self._collect_for_ever(), name="pds-blobs")
+        self.collector = asyncio.create_task(self._collect_for_ever(), name="pds-blobs")
 
     async def upload(self, did: Did, chunks: AsyncIterator[bytes], mime: str) -> BlobRef:
         """Durable when it returns; temporary until a record refers to it. Raises XrpcError 413."""
@@ -95,21 +96,26 @@ class Blobs:
         age = self._settings.blob_gc_age if min_age is None else min_age
         gone = 0
         while suspects := self._index.suspects(int(self._now() - age), _PAGE):
-            for did, cid in suspects:
-                gone += await self._judge(did, cid)
+            judged = [await self._judge(did, cid) for did, cid in suspects]
+            gone += judged.count("gone")
+            if set(judged) == {"later"}:
+                break
         self.collected += gone
         return gone
 
-    async def _judge(self, did: Did, cid: Cid) -> int:
+    async def _judge(self, did: Did, cid: Cid) -> Literal["gone", "kept", "later"]:
         if self._accounts.get(did) is None:
             await self._remove(did, cid)
-            return 1
-        async with self._heads.locked(did) as head:
-            if head.refers_to(cid):
-                await self._index.set_state(did, (cid,), "referenced")
-                return 0
-            await self._remove(did, cid)
-            return 1
+            return "gone"
+        try:
+            async with self._heads.locked(did) as head:
+                if head.refers_to(cid):
+                    await self._index.set_state(did, (cid,), "referenced")
+                    return "kept"
+                await self._remove(did, cid)
+                return "gone"
+        except XrpcError:  # being deleted, or not to be read just now
+            return "later"
 
     async def _remove(self, did: Did, cid: Cid) -> None:
         await self._index.set_state(did, (cid,), "deleting")
@@ -129,6 +135,6 @@ class Blobs:
             await self.collect()
 
     async def close(self) -> None:
-        if self._collector is not None:
-            self._collector.cancel()
-            await asyncio.gather(self._collector, return_exceptions=True)
+        if self.collector is not None:
+            self.collector.cancel()
+            await asyncio.gather(self.collector, return_exceptions=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from ingest.pds.account_file import AccountFile, Flush, Root, Stored
 from ingest.pds.account_files import AccountFiles
 from ingest.pds.blob_refs import Ref
+from ingest.pds.refusals import repo_not_found
 from ingest.repo.mst import Tree
 from ingest.repo.mst_diff import mst_diff
 from ingest.repo.mst_node import EMPTY
@@ -40,12 +41,13 @@ class Overlay:
 class Head:
     """`root` is None while the account has no repo here (a migration that has not imported it yet)."""
 
-    __slots__ = ("_files", "closed", "did", "dropped_blobs", "flushed", "lock", "overlay", "root", "tree")
+    __slots__ = ("_files", "closed", "did", "dropped_blobs", "flushed", "gone", "lock", "overlay", "root", "tree")
 
     def __init__(self, did: Did, files: AccountFiles) -> None:
         self.did = did
         self.lock = asyncio.Lock()
         self.closed = False
+        self.gone = False
         self.overlay: Overlay | None = None
         self.dropped_blobs: set[Cid] = set()
         """Blobs that a record stopped referring to since the last flush: the collector is to look at them."""
@@ -57,7 +59,16 @@ class Head:
 
     @property
     def file(self) -> AccountFile:
+        """Raises XrpcError RepoNotFound once the account is deleted: whoever waited meanwhile must not make it anew."""
+        if self.gone:
+            raise repo_not_found(self.did)
         return self._files.open(self.did)
+
+    def forget(self) -> None:
+        """The account is deleted: nothing of it is kept or written any more."""
+        self.closed = self.gone = True
+        self.overlay = None
+        self.dropped_blobs.clear()
 
     @property
     def idle(self) -> bool:

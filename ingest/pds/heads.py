@@ -20,6 +20,7 @@ from ingest.pds.accounts import Accounts
 from ingest.pds.blob_index import BlobIndex
 from ingest.pds.head import Head
 from ingest.pds.rebuild import is_behind, rebuild
+from ingest.pds.refusals import repo_not_found
 from ingest.pds.settings import PdsSettings
 from schemas.syntax import Did
 from schemas.topics import shard_of
@@ -44,12 +45,12 @@ class Heads:
         self._seen: dict[int, int] = {}
         """The newest offset of ours that a head has absorbed, by shard."""
         self._saved: dict[int, int] = {}
-        self._flusher: asyncio.Task[None] | None = None
+        self.flusher: asyncio.Task[None] | None = None
         self.dropped = asyncio.Event()
         """Set when a flush left blobs for the collector."""
 
     def start(self) -> None:
-        self._flusher = asyncio.create_task(self._flush_for_ever(), name="pds-flush")
+        self.flusher = asyncio.create_task(self._flush_for_ever(), name="pds-flush")
 
     # --- giving out ---
 
@@ -77,6 +78,9 @@ class Heads:
                     return
 
     async def _load(self, did: Did) -> Head:
+        known = self._log.head(did)
+        if known is not None and known.status == "deleted":
+            raise repo_not_found(did)  # opening its file would make it again
         old = self._heads.pop(did, None)
         if old is not None:
             await self.flush(old)
@@ -116,7 +120,7 @@ class Heads:
         self._in_flight.pop(did, None)
         head = self._heads.pop(did, None)
         if head is not None:
-            head.closed = True
+            head.forget()
         self._files.remove(did)
 
     # --- following the log ---
@@ -175,9 +179,9 @@ class Heads:
 
     async def close(self) -> None:
         """Flush everything; the next start has nothing to replay."""
-        if self._flusher is not None:
-            self._flusher.cancel()
-            await asyncio.gather(self._flusher, return_exceptions=True)
+        if self.flusher is not None:
+            self.flusher.cancel()
+            await asyncio.gather(self.flusher, return_exceptions=True)
         for loading in [*self._loading.values()]:
             await asyncio.gather(loading, return_exceptions=True)
         await self.flush_all()

@@ -215,6 +215,17 @@ class Pds:
         self._passwords.close()
         self._accounts.close()
 
+    async def stopped(self) -> BaseException:
+        """Waits until a part that works by itself has failed, and says why: the composition root ends the process."""
+        tasks = [task for task in (self._heads.flusher, self._blobs.collector, self._pending) if task is not None]
+        while tasks:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    return error
+                tasks.remove(task)
+        return await asyncio.Future()
+
     def checkpoints(self) -> dict[int, int]:
         """By shard, the offset of `commits` that account files are complete to: the log keeps what lies above."""
         return self._heads.checkpoints()
@@ -422,7 +433,7 @@ class Pds:
         """In order of creation, inactive ones too; the cursor is "microseconds::did"."""
         page = self._accounts.page(_position(cursor), limit)
         rows = [row for _, did in page if (row := self._accounts.get(did)) is not None]
-        last = f"{page[-1][0]}::{page[-1][1]}" if len(page) == limit else None
+        last = f"{page[-1][0]}::{page[-1][1]}" if page else None
         return [self._status(row) for row in rows], last
 
     async def repo_car(self, did: Did, since: str | None = None, *, as_owner: bool = False) -> AsyncIterator[bytes]:
