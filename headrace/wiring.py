@@ -149,6 +149,7 @@ class Network:
             settings=_pds_settings(settings),
         )
         push(pds.close)
+        self._run(pds.stopped(), "pds")
         local.pds = pds
 
         store = SqliteStore(directory / "views.sqlite", [view.table for view in views.ALL])

@@ -141,3 +141,9 @@ class Head:
         if self.tree.loaded > nodes_kept:
             self.tree.unload()
         self.flushed = self.tree.fork()
+
+    def unload(self) -> None:
+        """Forget the loaded nodes; without an overlay the file has them all."""
+        if self.overlay is None and self.tree.loaded:
+            self.tree.unload()
+            self.flushed = self.tree.fork()

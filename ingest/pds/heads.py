@@ -101,6 +101,14 @@ class Heads:
             if self._heads[did].idle:
                 del self._heads[did]
 
+    def _unload_trees(self) -> None:
+        """Keep the loaded nodes of all trees within their bound, the most recently used ones first."""
+        room = self._settings.nodes
+        for head in reversed(self._heads.values()):
+            room -= head.tree.loaded
+            if room < 0 and head.idle:
+                head.unload()
+
     def adopt(self, did: Did, root: Root) -> None:
         """Take in a repo without records that is new here, once the log has it."""
         head = Head(did, self._files)
@@ -149,6 +157,7 @@ class Heads:
                 await self.flush(head)
                 await asyncio.sleep(0)
         self._make_room()
+        self._unload_trees()
 
     def checkpoints(self) -> dict[int, int]:
         """By shard, the offset of `commits` up to which every file of ours is complete."""

@@ -32,8 +32,11 @@ class PdsSettings:
     """Account files follow the log by about this much; a crash replays it."""
     open_files: int = 256
     heads: int = 4096
-    nodes_per_head: int = 4096
-    """Loaded MST nodes an account keeps between flushes; a larger tree is dropped to its root's CID."""
+    nodes: int = 100_000
+    """MST nodes kept loaded, over all accounts (about 1 KB each); the least recently used trees are dropped to their
+    root's CID first."""
+    nodes_per_head: int = 10_000
+    """The same for one account."""
     clock_ahead: int = 4 * MINUTE
     """Relays drop revs 5 minutes ahead of their clock; before that we answer 503."""
     import_limit: int = 1_000_000_000

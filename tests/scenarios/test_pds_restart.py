@@ -244,6 +244,25 @@ async def test_a_large_tree_is_dropped_to_its_root_after_a_flush_and_goes_on(tmp
     await world.close()
 
 
+async def test_loaded_nodes_of_all_accounts_stay_within_their_bound(tmp_path):
+    world = await World(tmp_path, {"nodes": 60}).open()
+    dids = [(await world.account()).did for _ in range(6)]
+    for did in dids:
+        await world.pds.apply_writes(did, [Write("create", POST, key(n), world.record(str(n))) for n in range(100)])
+    before = sum(head.tree.loaded for head in world.pds._heads._heads.values())
+
+    await world.pds._heads.flush_all()
+
+    loaded = [head.tree.loaded for head in world.pds._heads._heads.values()]
+    assert before > 100
+    assert sum(loaded) <= 60
+    assert loaded[-1] > 0
+    for did in dids:
+        await world.post(did)
+        assert len(world.check_repo(did)) == 101
+    await world.close()
+
+
 async def test_nothing_is_served_of_an_account_that_is_closed_without_reading_it_back(world):
     did = (await world.account()).did
     await world.post(did, "one", key(1))
