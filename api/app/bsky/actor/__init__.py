@@ -1,0 +1,7 @@
+"""app.bsky.actor: accounts."""
+
+from __future__ import annotations
+
+from api.app.bsky.actor import get_profile, get_profiles
+
+ENDPOINTS = (get_profile.ENDPOINT, get_profiles.ENDPOINT)

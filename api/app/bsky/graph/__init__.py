@@ -1,0 +1,1 @@
+"""app.bsky.graph: who follows and blocks whom."""

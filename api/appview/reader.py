@@ -1,0 +1,76 @@
+"""What the AppView's endpoints are given: the views to read, and a few questions that most of them ask.
+
+Wiring makes one `AppViewReader(store, image_url)` and serves `apps.VIEWS` with it, and `images.handler(pds)` below
+`/img/`. Does not own read-your-writes (`api/fresh.py`).
+"""
+
+from __future__ import annotations
+
+from api.appview.loader import Loader
+from api.appview.together import Together, in_turn
+from api.errors import invalid_request
+from schemas.errors import XrpcError
+from views import actors, handles, heads
+from views.store import Store
+from views.table import Row
+from views.timeline_read import TimelineReader
+
+_CLAIMS_MOST = 100  # accounts that verified one handle
+_REV = heads.TABLE.index("rev")
+
+
+class AppViewReader:
+    """`image_url` is the base of image addresses, without a slash at its end."""
+
+    __slots__ = ("_image_url", "_together", "store", "timelines")
+
+    def __init__(self, store: Store, image_url: str, together: Together = in_turn) -> None:
+        self.store = store
+        self.timelines = TimelineReader(store)
+        self._image_url = image_url.rstrip("/").encode()
+        self._together = together
+
+    def loader(self, viewer: str | None) -> Loader:
+        return Loader(self.store, viewer, self._together)
+
+    def send(self, body: bytes) -> bytes:
+        """The answer with image addresses whole: no JSON text but ours holds 0x00."""
+        return body.replace(b"\x00", self._image_url)
+
+    async def repo_rev(self, did: str) -> str | None:
+        """The rev of an account's repo that the views have reached."""
+        (row,) = await self.store.get_many(heads.TABLE, ((did,),))
+        return None if row is None else row[_REV]
+
+    async def find(self, actor: str) -> str | None:
+        """The DID of a DID or handle, whether or not we know the account; None for a handle that nobody holds."""
+        if actor.startswith("did:"):
+            return actor
+        claims = await self.store.slice(handles.TABLE, (actor.lower(),), limit=_CLAIMS_MOST)
+        return min(claims, key=lambda row: (-row[2], row[1]))[1] if claims else None
+
+    async def account(self, actor: str, missing: XrpcError) -> tuple[str, Row | None]:
+        """The DID of an account of whom anything is known, and its row; raises `missing`."""
+        did = await self.find(actor)
+        if did is not None:
+            (row,) = await self.store.get_many(actors.TABLE, ((did,),))
+            if row is not None:
+                if row[2] != "deleted":
+                    return did, row
+            elif await self.repo_rev(did) is not None:
+                return did, None
+        raise missing
+
+    async def resolve_uri(self, uri: str) -> str:
+        """The AT-URI with a DID for its authority; the same when its handle is unknown."""
+        authority = uri.split("/", 3)[2]
+        did = await self.find(authority)
+        return uri if did is None or did == authority else uri.replace(authority, did, 1)
+
+
+def profile_not_found() -> XrpcError:
+    return invalid_request("Profile not found")
+
+
+def actor_not_found(actor: str) -> XrpcError:
+    return invalid_request(f"Actor not found: {actor}")
