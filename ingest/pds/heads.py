@@ -178,10 +178,19 @@ class Heads:
             self._saved.update(risen)
 
     async def _flush_for_ever(self) -> None:
+        """One round an interval, its flushes spread over it: a burst of them would be a pause for every writer."""
         rounds = 0
+        interval = self._settings.flush_interval
         while True:
-            await asyncio.sleep(self._settings.flush_interval)
-            await self.flush_all()
+            dirty = [head for head in self._heads.values() if head.overlay is not None]
+            pause = interval / max(1, len(dirty))
+            for head in dirty:
+                await asyncio.sleep(pause)
+                await self.flush(head)
+            if not dirty:
+                await asyncio.sleep(interval)
+            self._make_room()
+            self._unload_trees()
             rounds += 1
             if rounds % _CHECKPOINT_EVERY == 0:
                 await self.save_checkpoints()

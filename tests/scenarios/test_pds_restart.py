@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.pds.account_file import AccountFile
 from ingest.pds.writes import Write
 from schemas.errors import InvariantError, XrpcError
-from tests.support.pds_world import POST, World, joined, key, pieces
+from tests.support.pds_world import PASSWORD, POST, World, joined, key, pieces
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + bytes(100)
 
@@ -275,3 +276,36 @@ async def test_nothing_is_served_of_an_account_that_is_closed_without_reading_it
     assert again.root.cid == world.log.head(did).commit
     with pytest.raises(XrpcError, match="RecordNotFound"):
         await world.pds.get_record(did, POST, key(2))
+
+
+async def test_a_half_made_account_waits_for_the_directory_and_is_then_finished_or_removed(world, monkeypatch):
+    class DiedError(Exception):
+        pass
+
+    async def die(*args, **kwargs):  # noqa: ARG001
+        raise DiedError
+
+    async def silent(did):
+        raise IdentityRefused(IdentityReason.TIMEOUT, did)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.pds._creation, "_finish", die)
+        with pytest.raises(DiedError):
+            await world.account("alice")
+    creation = world.pds._creation
+    row = world.pds._accounts.pending()[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(world.plc, "last", silent)
+        left = await creation.settle_pending()
+    taken = None
+    try:
+        await world.account("alice", email="other@example.com")
+    except XrpcError as error:
+        taken = error.name
+    hidden = world.pds.hosts(row.did)
+    finished = await creation.settle_pending()
+
+    assert (left, taken, hidden) == (1, "HandleNotAvailable", False)
+    assert finished == 0
+    assert (await world.pds.create_session("alice.test", PASSWORD)).did == row.did
+    assert (await world.post(row.did)).commit is not None
