@@ -16,7 +16,7 @@ from schemas.errors import XrpcError
 from views.table import Key
 
 _LONGEST = 8_192  # two AT-URIs of the longest DIDs and keys fit
-_INT_MAX = 1 << 53
+_INT_MAX = 1 << 63  # moments of the years 0 to 9999 in microseconds lie beyond 2^53, all in what a store takes
 
 
 def write_cursor(position: Key) -> str:
