@@ -50,33 +50,35 @@ def delete(table: Table) -> str:
 
 
 def get_many(table: Table, width: int, size: int) -> str:
-    """`size` keys of `width` columns; one column short of the primary key means the first row that has them."""
-    keys = (table.partition + table.clustering)[:width]
+    """`size` keys of `width` columns, NULLs for none; a key one column short means the first row that has it."""
+    key = (table.partition + table.clustering)[:width]
+    first = table.clustering[-1] if width == table.key_size - 1 else None
     name = quoted(table)
-    first = width == table.key_size - 1
     if size == 1:
-        tail = f" ORDER BY {_order(table.clustering[-1:], reverse=False)} LIMIT 1" if first else ""
-        return f"SELECT * FROM {name} WHERE {_equal(keys)}{tail}"
-    if width == 1 and not first:
-        return f"SELECT * FROM {name} WHERE {keys[0].name} IN ({_marks(size)})"
-    # CROSS JOIN keeps the keys in the outer loop: one descent of the tree a key.
-    given = f"WITH k({', '.join(f'k{i}' for i in range(width))}) AS (VALUES {', '.join([f'({_marks(width)})'] * size)})"
-    on = " AND ".join(f"t.{column.name} = k.k{i}" for i, column in enumerate(keys))
-    if first:
-        last = table.clustering[-1]
-        inner = " AND ".join(f"u.{column.name} = k.k{i}" for i, column in enumerate(keys))
-        order = _order((last,), reverse=False)
-        on += f" AND t.{last.name} = (SELECT u.{last.name} FROM {name} u WHERE {inner} ORDER BY u.{order} LIMIT 1)"
-    return f"{given} SELECT t.* FROM k CROSS JOIN {name} t WHERE {on}"
+        tail = "" if first is None else f" ORDER BY {_order((first,), reverse=False)} LIMIT 1"
+        return f"SELECT * FROM {name} WHERE {_equal(key)}{tail}"
+    statement = _join(name, key, size)
+    if first is not None:
+        inner = " AND ".join(f"u.{column.name} = k.k{i}" for i, column in enumerate(key))
+        order = _order((first,), reverse=False)
+        statement += (
+            f" AND t.{first.name} = (SELECT u.{first.name} FROM {name} u WHERE {inner} ORDER BY u.{order} LIMIT 1)"
+        )
+    return statement
 
 
 def statics(table: Table, size: int) -> str:
-    if size == 1 or len(table.partition) == 1:
-        test = _equal(table.partition) if size == 1 else f"{table.partition[0].name} IN ({_marks(size)})"
-        return f"SELECT * FROM {statics_of(table)} WHERE {test}"
-    names = ", ".join(column.name for column in table.partition)
-    values = ", ".join([f"({_marks(len(table.partition))})"] * size)
-    return f"SELECT * FROM {statics_of(table)} WHERE ({names}) IN (VALUES {values})"
+    if size == 1:
+        return f"SELECT * FROM {statics_of(table)} WHERE {_equal(table.partition)}"
+    return _join(statics_of(table), table.partition, size)
+
+
+def _join(name: str, key: tuple[Column, ...], size: int) -> str:
+    """The keys in the outer loop, which CROSS JOIN keeps there: one descent of the tree a key, and no sorting."""
+    names = ", ".join(f"k{i}" for i in range(len(key)))
+    values = ", ".join([f"({_marks(len(key))})"] * size)
+    on = " AND ".join(f"t.{column.name} = k.k{i}" for i, column in enumerate(key))
+    return f"WITH k({names}) AS (VALUES {values}) SELECT t.* FROM k CROSS JOIN {name} t WHERE {on}"
 
 
 def slice_(table: Table, prefix: int, after: int, until: int, *, reverse: bool) -> str:

@@ -21,8 +21,8 @@ from views import sqlite_sql as sql
 from views.store import Batch, Progress
 from views.table import Key, Row, Table
 
-# Statements are cached by their text, so the number of keys is padded to one of these.
-_SIZES = (1, 4, 8, 16, 32, 64, 128, 256)
+# Statements are cached by their text, so the number of keys is padded to one of these (with NULLs, equal to nothing).
+_SIZES = (1, 4, 8, 16, 24, 32, 40, 48, 64, 96, 128, 256)
 _LARGEST = _SIZES[-1]
 _PADDED = tuple(next(size for size in _SIZES if size >= n) for n in range(1, _LARGEST + 1))
 
@@ -112,7 +112,7 @@ class SqliteStore:
             size = _PADDED[count - 1]
             values: list[Any] = [key[0] for key in part] if width == 1 else list(chain.from_iterable(part))
             if size != count:
-                values += part[-1] * (size - count)
+                values += [None] * ((size - count) * width)
             yield execute(statement(size), values).fetchall()
 
     async def slice(

@@ -110,7 +110,7 @@ class TimelineReader:
         until = None if since is None else (since + 1,)
         slice_ = self._store.slice
         rows = await slice_(timelines.TABLE, (reader,), after=after, until=until, limit=many)
-        parts = [([Item(row[1], row[2], row[3], row[4]) for row in rows], len(rows) == many)]
+        parts = [([Item._make(row[1:]) for row in rows], len(rows) == many)]
         parts += await self._feeds([reader], after, until, many)
         for author in pulled:
             rows = await slice_(recent_by_author.TABLE, (author,), after=after, until=until, limit=many)
@@ -153,12 +153,12 @@ class TimelineReader:
         elif authors:
             found = await get_many(follows_by_actor.TABLE, [(reader, author) for author in authors])
             followed.update(author for author, row in zip(authors, found, strict=True) if row is not None)
-        items = [item for item in items if item.author in followed]
-        uris = [uri for uri in dict.fromkeys(item.uri for item in items) if uri not in page.posts]
+        items = [item for item in items if item[3] in followed]
+        uris = [uri for uri in dict.fromkeys([item[1] for item in items]) if uri not in page.posts]
         for uri, row in zip(uris, await get_many(posts.TABLE, [(uri,) for uri in uris]), strict=True):
             if row is not None:
                 page.posts[uri] = row
-        pairs = [(item.reposter, item.uri) for item in items if item.reposter]
+        pairs = [(item[2], item[1]) for item in items if item[2]]
         if pairs:
             keys = [reposts_by_actor.key(*pair) for pair in pairs]
             for pair, row in zip(pairs, await get_many(reposts_by_actor.TABLE, keys), strict=True):
@@ -211,6 +211,10 @@ def _rank(position: Key) -> Key:
 def _merged(parts: Iterable[tuple[list[Item], bool]]) -> tuple[list[Item], Key | None]:
     """All items up to where every source is known, each once, and that position (None: to the end)."""
     horizon: Key | None = None
+    parts = [part for part in parts if part[0]]
+    if len(parts) == 1:
+        ((items, cut),) = parts
+        return items, items[-1][:3] if cut else None
     seen: dict[Key, Item] = {}
     for items, cut in parts:
         if cut and (horizon is None or _rank(items[-1]) < _rank(horizon)):
