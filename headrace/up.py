@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ from schemas.errors import InvariantError
 
 _log = structlog.get_logger()
 
+_COLLECT = (100_000, 50, 100)  # net allocations of containers, then generations
 _DONE, _FAILED, _USAGE = 0, 1, 2
 
 
@@ -45,6 +47,7 @@ async def _serve(settings: Settings, *, as_json: bool) -> int:
         loop.add_signal_handler(number, stop.set)
     network = await Network.open(settings)
     try:
+        _calm_collector()
         client.write_addresses(settings.data, {"pid": os.getpid(), **network.addresses})
         _announce(network.addresses, as_json=as_json)
         stopping = asyncio.ensure_future(stop.wait())
@@ -61,6 +64,17 @@ async def _serve(settings: Settings, *, as_json: bool) -> int:
         with contextlib.suppress(OSError):
             sys.stderr.write("headrace: stopping\n")
         await network.close()
+
+
+def _calm_collector() -> None:
+    """Collect cycles seldom: what is alive now lives on, and requests and entries make next to none.
+
+    Each young collection walks the caches' newest objects; fewer of them take a tenth off a write's CPU and halve its
+    p99 (`make bench`, create_record_c32).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT)
 
 
 def _announce(addresses: dict[str, str], *, as_json: bool) -> None:
