@@ -52,13 +52,15 @@ class Item(NamedTuple):
 
 
 class Page(msgspec.Struct):
-    """`next` is the position to go on after, None at the end. `posts` and `reposts` are rows read on the way."""
+    """`next` is the position to go on after, None at the end. The rest are rows read on the way."""
 
     items: list[Item]
     next: Key | None
     posts: dict[str, Row]
     reposts: dict[tuple[str, str], Row]
     """By (reposter, uri): the row of `reposts_by_actor` that counts."""
+    follows: dict[tuple[str, str], Row | None]
+    """By (reader, author): the row of `follows_by_actor` that counts."""
     fanned_in: bool = False
 
 
@@ -78,7 +80,7 @@ class TimelineReader:
         edge: Key | None = None if since is None else (since + 1, _LAST, _LAST)
         pulled: list[str] | None = None
         follows: list[str] | None = None
-        page = Page([], after, {}, {})
+        page = Page([], after, {}, {}, {})
         for _ in range(_ROUNDS):
             wanted = limit - len(page.items)
             many = wanted + 2 + wanted // 8  # a few more than wanted, for what the filters take
@@ -151,7 +153,9 @@ class TimelineReader:
         if not unfollowed:
             followed.update(authors)
         elif authors:
-            found = await get_many(follows_by_actor.TABLE, [(reader, author) for author in authors])
+            asked = [(reader, author) for author in authors]
+            found = await get_many(follows_by_actor.TABLE, asked)
+            page.follows.update(zip(asked, found, strict=True))
             followed.update(author for author, row in zip(authors, found, strict=True) if row is not None)
         items = [item for item in items if item[3] in followed]
         uris = [uri for uri in dict.fromkeys([item[1] for item in items]) if uri not in page.posts]

@@ -20,6 +20,7 @@ async def skeleton(
     page = await reader.timelines.page(viewer, after, limit)
     # What the page has read on the way need not be read again.
     loaded.posts.update(page.posts)
+    loaded.follows.update(page.follows)
     items = []
     for _, uri, reposter, _ in page.items:
         repost = None
