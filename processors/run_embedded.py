@@ -28,8 +28,8 @@ from views.view import FanoutSettings, View
 _log = structlog.get_logger(__name__)
 
 _BATCH = 2_000  # entries
-_FAN_ROWS = 50_000
-_CHUNK = 250
+_FAN_ROWS = 50_000  # timeline rows from which a batch takes no more input
+_CHUNK = 160  # entries between two looks at that bound; fewer while each fans out far
 # Batches begin at least this far apart, so that many small writes share a commit; the first after a rest is at once.
 _APART_SECONDS = 0.004
 _BEHIND = 200  # entries from which there is no waiting for more
@@ -64,6 +64,7 @@ class EmbeddedRunner:
         self._stopping = False
         self._wake: asyncio.Future[None] | None = None
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._fan_out = 0.0  # timeline rows an entry, lately
         self.failure: BaseException | None = None
         self.entries = 0
         """Entries taken, ever."""
@@ -183,14 +184,17 @@ class EmbeddedRunner:
         stages.begin()
         more = True
         while more and taken < _BATCH and stages.fan_rows - fans < _FAN_ROWS:
+            chunk = min(_CHUNK, max(8, int(_FAN_ROWS / (self._fan_out + 1))))
             more = False
             for shard in range(self._shards):
                 end = log.records_end(shard)
                 if end <= at[shard]:
                     continue
-                entries = await log.read_records(shard, at[shard], _CHUNK)
+                entries = await log.read_records(shard, at[shard], chunk)
                 if entries:
+                    had = stages.fan_rows
                     await stages.feed(shard, entries)
+                    self._fan_out = (stages.fan_rows - had) / len(entries)
                     at[shard], newest[shard] = entries[-1].offset, entries[-1].time
                     taken += len(entries)
                     more = True
