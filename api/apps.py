@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from api.app.bsky import actor, feed, graph
 from api.com.atproto import admin, identity, repo, server, sync
 from api.xrpc import Endpoint
 
@@ -16,4 +17,8 @@ PDS: tuple[Endpoint, ...] = (
     *sync.ENDPOINTS,
 )
 
-VIEWS: tuple[Endpoint, ...] = ()
+VIEWS: tuple[Endpoint, ...] = (
+    *actor.ENDPOINTS,
+    *feed.ENDPOINTS,
+    *graph.ENDPOINTS,
+)

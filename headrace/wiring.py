@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 import views
 from api import apps, well_known
+from api.appview.reader import AppViewReader
 from api.auth import Authenticator
 from api.config import ServerConfig
 from api.dispatch import Dispatcher
@@ -164,6 +165,7 @@ class Network:
         hub = FirehoseHub(log, pds.hosts)
         self._run(hub.run(), "firehose")
         services = Services(
+            appview=AppViewReader(store, config.image_url),
             catalogue=catalogue,
             config=config,
             firehose=hub,
