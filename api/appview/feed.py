@@ -97,7 +97,8 @@ def _reply(loaded: Loader, posts: Posts, uri: str, row: Row) -> bytes:
     root_blocked = rules.others_block(loaded, author, authors[root_uri])
     if parent is not None and parent[PARENT] is not None and not root_blocked:
         root_blocked = rules.others_block(loaded, authors[parent_uri], authors[parent[ROOT]])
-    parent_blocked = rules.others_block(loaded, author, authors[parent_uri])
+    above = authors[parent_uri]
+    parent_blocked = rules.others_block(loaded, author, above) or rules.viewer_blocks(loaded, above)
     view = b'{"root":%b,"parent":%b' % (
         _referred(loaded, posts, root_uri, root, blocked=root_blocked),
         _referred(loaded, posts, parent_uri, parent, blocked=parent_blocked),

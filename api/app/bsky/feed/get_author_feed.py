@@ -11,7 +11,7 @@ from api.appview.loader import PARENT, Loader
 from api.appview.pins import own_pin, pinned_post
 from api.appview.present_post import Posts
 from api.appview.reader import AppViewReader, profile_not_found
-from api.appview.rules import is_active
+from api.appview.rules import is_active, visible_post
 from api.xrpc import Auth, Ctx, Endpoint
 from schemas.errors import XrpcError
 from views import author_feed
@@ -73,8 +73,8 @@ def rules(loaded: Loader, found: Skeleton) -> list[Item]:
 
 
 def _whole_threads(loaded: Loader, items: list[Item]) -> set[str]:
-    """Posts of the page whose ancestors up to the root are all on the page as well."""
-    own = {item.uri for item in items if item.repost is None and loaded.posts[item.uri] is not None}
+    """Posts of the page whose ancestors up to the root are all on the page, and may be shown, as well."""
+    own = {item.uri for item in items if item.repost is None and visible_post(loaded, item.uri) is not None}
     whole: set[str] = set()
     for start in own:
         chain: list[str] = []
