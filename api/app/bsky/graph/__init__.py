@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from api.xrpc import Endpoint
+from api.app.bsky.graph import get_blocks, get_followers, get_follows, get_relationships
 
-ENDPOINTS: tuple[Endpoint, ...] = ()
+ENDPOINTS = (get_blocks.ENDPOINT, get_followers.ENDPOINT, get_follows.ENDPOINT, get_relationships.ENDPOINT)

@@ -1,0 +1,48 @@
+"""app.bsky.graph.getFollows: whom an account follows, newest first."""
+
+from __future__ import annotations
+
+from api.appview import people
+from api.appview.cursor import read_cursor, write_cursor
+from api.appview.loader import Loader
+from api.appview.reader import AppViewReader, actor_not_found
+from api.appview.rules import is_active
+from api.xrpc import Auth, Ctx, Endpoint
+from views import follows_by_time
+from views.table import Key, Row
+
+
+async def skeleton(
+    reader: AppViewReader, loaded: Loader, actor: str, after: Key | None, limit: int
+) -> tuple[str, list[Row]]:
+    did, row = await reader.account(actor, actor_not_found(actor))
+    if not is_active(row):
+        raise actor_not_found(actor)
+    loaded.actors[did] = row
+    return did, await reader.store.slice(follows_by_time.TABLE, (did,), after=after, limit=limit)
+
+
+async def hydrate(loaded: Loader, did: str, rows: list[Row]) -> None:
+    await people.hydrate(loaded, [row[2] for row in rows], did, [row[3] for row in rows])
+
+
+def rules(loaded: Loader, did: str, rows: list[Row]) -> list[str]:
+    return [row[2] for row in rows if loaded.taken[row[3]] is None and people.may_be_listed(loaded, row[2], did)]
+
+
+def present(loaded: Loader, did: str, subjects: list[str], cursor: str | None) -> bytes:
+    subject, follows = people.present(loaded, (did,)), people.present(loaded, subjects)
+    return people.page(cursor, b'"subject":%b,"follows":[%b]' % (subject, follows))
+
+
+async def handle(ctx: Ctx) -> bytes:
+    reader, params = ctx.services.appview, ctx.params
+    loaded = reader.loader(ctx.viewer)
+    limit = params["limit"]
+    did, rows = await skeleton(reader, loaded, params["actor"], read_cursor(params, int, str), limit)
+    await hydrate(loaded, did, rows)
+    cursor = write_cursor(rows[-1][1:3]) if len(rows) == limit else None
+    return reader.send(present(loaded, did, rules(loaded, did, rows), cursor))
+
+
+ENDPOINT = Endpoint("app.bsky.graph.getFollows", handle, Auth.OPTIONAL)
