@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 
 import views
 from api import apps, well_known
+from api.appview import images
 from api.appview.reader import AppViewReader
 from api.auth import Authenticator
 from api.config import ServerConfig
@@ -51,6 +52,7 @@ from ingest.pds.settings import PdsSettings
 from processors.run_embedded import EmbeddedRunner
 from schemas import lexicon
 from schemas.syntax import Did, Handle
+from views.store_cached import CachedStore
 from views.store_sqlite import SqliteStore
 from views.view import FanoutSettings
 
@@ -155,7 +157,8 @@ class Network:
 
         store = SqliteStore(directory / "views.sqlite", [view.table for view in views.ALL])
         push(store.close)
-        runner = EmbeddedRunner(log, store, views.ALL, _fanout_settings(settings), self._fail)
+        cached = CachedStore(store)
+        runner = EmbeddedRunner(log, cached.behind, views.ALL, _fanout_settings(settings), self._fail)
         await runner.start()
         push(runner.stop)
         self._run(keep_up(log, pds, runner, unix_micros), "upkeep")
@@ -165,7 +168,7 @@ class Network:
         hub = FirehoseHub(log, pds.hosts)
         self._run(hub.run(), "firehose")
         services = Services(
-            appview=AppViewReader(store, config.image_url),
+            appview=AppViewReader(cached, config.image_url),
             catalogue=catalogue,
             config=config,
             firehose=hub,
@@ -182,7 +185,12 @@ class Network:
         dispatcher = Dispatcher(
             catalogue, services, authenticator, metrics, pds=apps.PDS, views=apps.VIEWS, limiter=limiter
         )
-        server = PublicServer(services, dispatcher, pages=well_known.pages(services, pds.local_handle))
+        server = PublicServer(
+            services,
+            dispatcher,
+            pages=well_known.pages(services, pds.local_handle),
+            prefixes={images.PREFIX: images.handler(pds)},
+        )
         handler = web.Server(server.handle, access_log=None, max_line_size=HEAD_MAX, max_field_size=HEAD_MAX)
         public = web.ServerRunner(handler, shutdown_timeout=_SHUTDOWN_SECONDS)
         push(public.cleanup)
