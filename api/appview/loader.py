@@ -152,7 +152,7 @@ class Loader:
                 if row is None:
                     continue
                 quote = row[QUOTE]
-                if quote is not None and quotes and _POST_PART in quote and quote not in following:
+                if quote is not None and _POST_PART in quote and following.get(quote, -1) < quotes - 1:
                     following[quote] = quotes - 1
                 if context and row[PARENT] is not None:
                     following[row[PARENT]] = following[row[ROOT]] = _QUOTES_DEEP

@@ -8,11 +8,12 @@ first, then URI, then reposter. Does not own paging: a list is whole.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.oracle.model import Frozen, Record, did_of, media, parent_of, quoted, root_of
+from tests.oracle.model import POST, PROFILE, Frozen, Record, did_of, media, parent_of, quoted, root_of
 
 Json = dict[str, Any]
 FILTERS = (
@@ -156,6 +157,9 @@ class Answers:
         if self.viewer is not None:
             mine = {"like": at.like_of.get((self.viewer, uri)), "repost": at.repost_of.get((self.viewer, uri))}
             view["viewer"] = {name: record.uri for name, record in mine.items() if record is not None}
+            pin = self.pin_of(self.viewer) if post.did == self.viewer else None
+            if pin is not None and f"at://{self.viewer}/{PROFILE}/self" not in at.model.takedowns:
+                view["viewer"]["pinned"] = pin == uri
         embed = self.embed(post, depth + 1) if depth < 2 else None
         if embed is not None:
             view["embed"] = embed
@@ -215,7 +219,7 @@ class Answers:
         if "post" in parent and parent_post is not None and parent_post.value.get("reply"):
             grandparent = did_of(str(parent_of(parent_post)))
             if self.shown(grandparent):
-                view["grandparentAuthor"] = {"did": grandparent}
+                view["grandparentAuthor"] = self.basic(grandparent)
         return view
 
     def maybe(self, uri: str) -> Json:
@@ -224,31 +228,37 @@ class Answers:
             return {"absent": uri}
         return {"blocked": uri} if self.blocked(post.did) else {"post": self.post_view(post)}
 
-    def may_stand(self, post: Record, repost: Record | None) -> bool:
+    def may_stand(self, uri: str, repost: Record | None) -> bool:
         """Whether a feed may hold it at all."""
-        who = post.did if repost is None else repost.did
+        post = self.post(uri)
+        who = did_of(uri) if repost is None else repost.did
         if repost is not None and (not self.shown(who) or repost.uri in self.at.model.takedowns):
             return False
-        return self.post(post.uri) is not None and not self.blocked(post.did) and not self.blocked(who)
+        return post is not None and not self.blocked(post.did) and not self.blocked(who)
 
     def beside_ancestors(self, post: Record) -> bool:
         """No author of the two posts above it is blocked."""
         above = parent_of(post)
         if above is None:
             return True
-        parent = self.post(above)
+        parent = self.at.posts.get(above)
         over = None if parent is None else parent_of(parent)
         return not self.blocked(did_of(above)) and (over is None or not self.blocked(did_of(over)))
 
-    def brought_by(self, did: str) -> list[tuple[Record, Record | None]]:
-        """(post, repost): what an account posted and reposted, newest first."""
-        found: list[tuple[Record, Record | None]] = [(post, None) for post in self.at.posts_of.get(did, ())]
-        found += [
-            (self.at.posts[repost.subject], repost)
-            for repost in self.at.reposts_of.get(did, ())
-            if repost.subject in self.at.posts
+    def author_rows(self, did: str) -> list[tuple[str, Record | None]]:
+        """(URI, repost): what an account posted and reposted, there or not, newest first."""
+        found: list[tuple[tuple[int, str, str], str, Record | None]] = [
+            ((-post.sort_at, post.uri, ""), post.uri, None) for post in self.at.posts_of.get(did, ())
         ]
-        return sorted(found, key=_newest)
+        found += [
+            ((-repost.sort_at, repost.subject, repost.did), repost.subject, repost)
+            for repost in self.at.reposts_of.get(did, ())
+        ]
+        return [(uri, repost) for _, uri, repost in sorted(found, key=lambda row: row[0])]
+
+    def brought_by(self, did: str) -> list[tuple[Record, Record | None]]:
+        rows = self.author_rows(did)
+        return [(self.at.posts[uri], repost) for uri, repost in rows if uri in self.at.posts]
 
     def fan_in(self) -> list[tuple[Record, Record | None]]:
         """All that the viewer and everybody the viewer follows brought."""
@@ -264,10 +274,11 @@ class Answers:
         return [
             self.item(post, repost)
             for post, repost in self.fan_in()
-            if self.may_stand(post, repost) and self.beside_ancestors(post)
+            if self.may_stand(post.uri, repost) and self.beside_ancestors(post)
         ]
 
-    def get_author_feed(self, actor: str, which: str) -> list[Json]:
+    def get_author_feed(self, actor: str, which: str, limit: int, pins: bool) -> list[Json]:  # noqa: FBT001
+        """All pages of `limit`, one after the other: which replies are among threads depends on the page."""
         did = self.did(actor)
         if did is None or not self.shown(did):
             raise Refusal("InvalidRequest", "Profile not found")
@@ -275,36 +286,52 @@ class Answers:
             raise Refusal("BlockedActor")
         if self.blocked_by(did):
             raise Refusal("BlockedByActor")
-        found = [
-            (post, repost)
-            for post, repost in self.brought_by(did)
-            if self.passes(post, repost, which) and self.may_stand(post, repost)
-        ]
-        return [self.item(post, repost) for post, repost in found]
+        rows = [row for row in self.author_rows(did) if self.passes(*row, which)]
+        pin = self.pin_of(did) if pins else None
+        found = []
+        for start in range(0, max(len(rows), 1), limit):
+            page = rows[start : start + limit]
+            pinned = pin if start == 0 else None
+            if pinned is not None:
+                page = [row for row in page if row[0] != pinned]
+            own = {uri for uri, repost in page if repost is None} | {pinned}
+            if pinned is not None and self.may_stand(pinned, None):
+                found.append({**self.item(self.at.posts[pinned]), "pin": True})
+            for uri, repost in page:
+                in_thread = which != "posts_and_author_threads" or repost is not None or self.own_thread(uri, own)
+                if in_thread and self.may_stand(uri, repost):
+                    found.append(self.item(self.at.posts[uri], repost))
+        return found
 
-    def passes(self, post: Record, repost: Record | None, which: str) -> bool:
+    def passes(self, uri: str, repost: Record | None, which: str) -> bool:
+        if repost is not None:
+            return which in ("posts_with_replies", "posts_no_replies", "posts_and_author_threads")
+        post = self.at.posts[uri]
         if which == "posts_with_media":
-            return repost is None and media(post) == _IMAGES
+            return media(post) == _IMAGES
         if which == "posts_with_video":
-            return repost is None and media(post) == "app.bsky.embed.video"
-        if repost is not None or which == "posts_with_replies" or parent_of(post) is None:
+            return media(post) == "app.bsky.embed.video"
+        root = root_of(post)
+        if which == "posts_with_replies" or root is None:
             return True
-        return which == "posts_and_author_threads" and self.own_thread(post)
+        return which == "posts_and_author_threads" and did_of(root) == post.did
 
-    def own_thread(self, post: Record) -> bool:
-        """A reply stands among its author's threads if everything above it, up to the root, is the author's."""
-        seen = set()
-        at: Record | None = post
-        while at is not None and at.uri not in seen:
-            seen.add(at.uri)
-            above = parent_of(at)
-            if above is None:
-                return True
-            root = root_of(at)
-            if root is None or did_of(root) != post.did or did_of(above) != post.did:
+    def pin_of(self, did: str) -> str | None:
+        """The account's own post that its profile pins."""
+        profile = self.at.model.profile(did)
+        uri = (profile.value.get("pinnedPost") or {"uri": ""})["uri"] if profile is not None else ""
+        return uri if uri.startswith(f"at://{did}/{POST}/") else None
+
+    def own_thread(self, uri: str, page: set[str | None]) -> bool:
+        """Whether the post and all above it, up to the root, are on the page as the author's own."""
+        seen: set[str] = set()
+        at: str | None = uri
+        while at is not None:
+            if at in seen or at not in page or self.post(at) is None:
                 return False
-            at = self.post(above)
-        return False
+            seen.add(at)
+            at = parent_of(self.at.posts[at])
+        return True
 
     # --- threads ---
 
@@ -315,18 +342,35 @@ class Answers:
         if self.blocked(post.did):
             return {"blocked": uri}
         root = root_of(post) or uri
-        view: Json = {"post": self.post_view(post)}
-        parent = self.above(post, root, height)
+        way_up = self.way_up(post, height)
+        view = self.in_thread(post, root)
+        parent = self.above(post, root, way_up)
         if parent is not None:
             view["parent"] = parent
         if depth > 0:
-            view["replies"] = self.below(post, root, depth)
+            # Replies can answer one another in a circle: nobody stands above and below at once.
+            view["replies"] = self.below(post, root, depth, {uri, *way_up})
         return view
 
-    def above(self, child: Record, root: str, height: int) -> Json | None:
-        uri = parent_of(child)
-        if height < 1 or uri is None:
+    def in_thread(self, post: Record, root: str) -> Json:
+        view: Json = {"post": self.post_view(post)}
+        like = self.at.like_of.get((did_of(root), post.uri))
+        if like is not None:
+            view["rootAuthorLike"] = like.uri
+        return view
+
+    def way_up(self, post: Record, height: int) -> list[str]:
+        found: list[str] = []
+        uri = parent_of(post)
+        while uri is not None and uri not in found and len(found) < height:
+            found.append(uri)
+            uri = parent_of(self.at.posts[uri]) if uri in self.at.posts else None
+        return found
+
+    def above(self, child: Record, root: str, way_up: list[str]) -> Json | None:
+        if not way_up:
             return None
+        uri, further = way_up[0], way_up[1:]
         if self.third(child.did, did_of(uri)):
             return {"blocked": uri}
         post = self.post(uri)
@@ -336,24 +380,24 @@ class Answers:
             return None
         if self.blocked(post.did):
             return {"blocked": uri}
-        view: Json = {"post": self.post_view(post)}
-        parent = self.above(post, root, height - 1)
+        view = self.in_thread(post, root)
+        parent = self.above(post, root, further)
         if parent is not None:
             view["parent"] = parent
         return view
 
-    def below(self, parent: Record, root: str, depth: int) -> list[Json]:
+    def below(self, parent: Record, root: str, depth: int, seen: set[str]) -> list[Json]:
         views: list[Json] = []
         replies = [post for post in self.at.replies_to.get(parent.uri, ()) if root_of(post) == root]
         for post in sorted(replies, key=lambda post: (-post.sort_at, post.uri)):
-            if self.third(post.did, did_of(parent.uri)) or self.post(post.uri) is None:
+            if post.uri in seen or self.third(post.did, parent.did) or self.post(post.uri) is None:
                 continue
             if self.blocked(post.did):
                 views.append({"blocked": post.uri})
                 continue
-            view: Json = {"post": self.post_view(post)}
+            view = self.in_thread(post, root)
             if depth > 1:
-                view["replies"] = self.below(post, root, depth - 1)
+                view["replies"] = self.below(post, root, depth - 1, seen)
             views.append(view)
         return views
 
@@ -364,7 +408,7 @@ class Answers:
         return [
             {"actor": self.view(like.did), "createdAt": iso(like.created), "indexedAt": iso(like.first_time)}
             for like in likes
-            if self.may_list(like.did) and like.uri not in self.at.model.takedowns
+            if self.may_list(like.did, did_of(uri)) and like.uri not in self.at.model.takedowns
         ]
 
     def get_reposted_by(self, uri: str) -> list[Json]:
@@ -372,11 +416,28 @@ class Answers:
         return [
             self.view(repost.did)
             for repost in reposts
-            if self.may_list(repost.did) and repost.uri not in self.at.model.takedowns
+            if self.may_list(repost.did, did_of(uri)) and repost.uri not in self.at.model.takedowns
         ]
 
-    def may_list(self, did: str) -> bool:
-        return self.shown(did) and not self.blocked(did)
+    def get_quotes(self, uri: str) -> list[Json]:
+        quotes = sorted(self.at.quotes_of.get(uri, ()), key=lambda post: (-post.sort_at, post.did, post.uri))
+        there = [post for post in quotes if self.post(post.uri) is not None]
+        return [self.post_view(post) for post in there if self.may_list(post.did, did_of(uri))]
+
+    def may_list(self, did: str, subject: str | None = None) -> bool:
+        """Shown, and no block between it and the viewer, nor the account that the list is about."""
+        return self.shown(did) and not self.blocked(did) and (subject is None or not self.third(did, subject))
+
+    def search(self, query: str) -> set[str]:
+        """Whose handle begins with the query, or whose name has a word that does: `query` is one word, casefolded."""
+        return {did for did in self.at.model.accounts if self.may_list(did) and self.is_called(did, query)}
+
+    def is_called(self, did: str, query: str) -> bool:
+        profile = self.at.model.profile(did)
+        name = "" if profile is None else profile.value.get("displayName", "")
+        words = unicodedata.normalize("NFKC", name).casefold().split()
+        handle = self.at.model.accounts[did].handle or ""
+        return handle.startswith(query) or any(word.startswith(query) for word in words)
 
     def subject(self, actor: str) -> str:
         did = self.did(actor)
@@ -387,13 +448,14 @@ class Answers:
     def get_followers(self, actor: str) -> list[Json]:
         did = self.subject(actor)
         follows = sorted(self.at.followers.get(did, ()), key=lambda follow: (-follow.sort_at, follow.did))
-        return [self.view(who.did) for who in follows if self.may_list(who.did) and not self.third(who.did, did)]
+        down = self.at.model.takedowns
+        return [self.view(who.did) for who in follows if self.may_list(who.did, did) and who.uri not in down]
 
     def get_follows(self, actor: str) -> list[Json]:
         did = self.subject(actor)
         follows = sorted(self.at.following.get(did, ()), key=lambda follow: (-follow.sort_at, follow.subject))
-        whom = [follow.subject for follow in follows]
-        return [self.view(other) for other in whom if self.may_list(other) and not self.third(other, did)]
+        whom = [follow.subject for follow in follows if follow.uri not in self.at.model.takedowns]
+        return [self.view(other) for other in whom if self.may_list(other, did)]
 
     def get_blocks(self) -> list[Json]:
         mine = [block for block in self.at.blocks if block.did == self.viewer]
@@ -404,6 +466,9 @@ class Answers:
         views: list[Json] = []
         for other in others:
             view: Json = {"did": other}
+            if other == actor:
+                views.append(view)
+                continue
             follow, back = self.at.follow_of.get((actor, other)), self.at.follow_of.get((other, actor))
             block, blocked = self.at.block_of.get((actor, other)), self.at.block_of.get((other, actor))
             for name, record in (

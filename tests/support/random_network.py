@@ -76,12 +76,14 @@ class Habits:
     broken: int = 3
     odd: int = 2
     status: int = 4
-    leave: int = 1
+    leave: int = 2
     named: int = 2
     take_down: int = 3
     again: int = 2
     diff: int = 2
     media: bool = True
+    shared: bool = False
+    """Whether several accounts may have one handle."""
 
 
 @dataclass
@@ -301,13 +303,17 @@ class RandomNetwork:
     # --- accounts ---
 
     def _status(self) -> Status | None:
+        away = [did for did in self.dids if self.status[did] not in ("active", "deleted")]
+        if away and self.dice.random() < 0.7:
+            return self._become(self.dice.choice(away), "active")
         did = self.dice.choice(self.dids)
-        choices = ["active"] * 3 if self.status[did] != "active" else ["deactivated", "suspended"]
-        return self._become(did, self.dice.choice(choices))
+        return self._become(did, self.dice.choice(("deactivated", "suspended", "active")))
 
     def _leave(self) -> Status | None:
-        did = self.dice.choice(self.dids)
-        return self._become(did, "active" if self.status[did] == "deleted" else "deleted")
+        gone = [did for did in self.dids if self.status[did] == "deleted"]
+        if gone:
+            return self._become(self.dice.choice(gone), "active")
+        return self._become(self.dice.choice(self.dids), "deleted")
 
     def _become(self, did: str, status: str) -> Status:
         self.status[did] = status
@@ -316,16 +322,22 @@ class RandomNetwork:
         return Status(did, status)
 
     def _named(self) -> Named:
-        handle = self.dice.choice((None, "shared.test", *(f"name{n}.test" for n in range(3))))
-        return Named(self.dice.choice(self.dids), handle)
+        did = self.dice.choice(self.dids)
+        names = "shared.test" if self.habits.shared else f"name{self.dids.index(did)}.test"
+        return Named(did, self.dice.choice((None, names, names, f"other-{names}")))
 
     def _take_down(self) -> Takedown | None:
         dice = self.dice
-        if self.down and dice.random() < 0.5:
+        if self.down and dice.random() < 0.6:
             subject = dice.choice(sorted(self.down))
             self.down.discard(subject)
             return Takedown(subject, put=False)
-        subject = dice.choice(self.posts) if self.posts and dice.random() < 0.6 else dice.choice(self.dids)
+        kind = dice.randrange(10)
+        subject = dice.choice(self.dids)
+        if kind < 7 and self.posts:
+            subject = dice.choice(self.posts)
+        elif kind < 9 and self.live[subject]:
+            subject = f"at://{subject}/{dice.choice(sorted(self.live[subject]))}"
         self.down.add(subject)
         return Takedown(subject, put=True)
 
