@@ -49,6 +49,12 @@ async def read_input(request: web.BaseRequest, lexicon: Method, config: ServerCo
 async def _read_bounded(request: web.BaseRequest, length: int | None, limit: int) -> bytes:
     if length is not None and length > limit:
         raise too_large()
+    content = request.content
+    if content.is_eof():  # all of it came with its head, as small ones do
+        whole = content.read_nowait()
+        if len(whole) > limit:
+            raise too_large()
+        return whole
     pieces: list[bytes] = []
     total = 0
     async for piece in _pieces(request):
@@ -71,5 +77,9 @@ async def _pieces(request: web.BaseRequest) -> AsyncIterator[bytes]:
                     piece = await content.readany()
             except TimeoutError:
                 raise XrpcError("InvalidRequest", "The request's body did not arrive in time", 408) from None
+            except web.RequestPayloadError:
+                # Nothing more can be read of it: aiohttp would try to, and log that (api/dispatch.py closes behind it).
+                content.feed_eof()
+                raise invalid_request("The request's body is not encoded as its headers say") from None
         if piece:
             yield piece

@@ -137,6 +137,8 @@ class Dispatcher:
         except XrpcError as error:
             status = error.status
             response = _error(error, ctx, limit)
+            if request.content.exception() is not None:
+                response.force_close()  # where the next request begins is not known
         except Refused as refused:
             status = 400
             response = _error(invalid_request(refused.detail), ctx, limit)

@@ -37,7 +37,9 @@ _RKEY = re.compile(rf"[a-zA-Z0-9_~.:-]{{1,{RKEY_MAX}}}").fullmatch
 _USUAL_AT_URI = re.compile(
     r"at://did:plc:[a-z2-7]{24}/(?:[a-z]{1,30}\.){2,4}[a-zA-Z]{1,30}/[a-z2-7]{13}",
 ).fullmatch
-_URI = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,80}:[^\s\x00-\x1f\x7f]+").fullmatch
+# What either reference accepts: TypeScript asks for a word before the colon and no whitespace, Go lets the scheme have
+# dots and dashes and the rest begin with slashes.
+_URI = re.compile(r"\w[\w+.-]*:[^\s\ufeff\x00-\x1f\x7f]+").fullmatch
 _CID_TEXT = re.compile(rf"(?!Qmb)[a-zA-Z0-9+=]{{{CID_TEXT_MIN},{CID_TEXT_MAX}}}").fullmatch
 _GRANDFATHERED = re.compile(
     r"""en-GB-oed|i-(?:ami|bnn|default|enochian|hak|klingon|lux|mingo|navajo|pwn|tao|tay|tsu)

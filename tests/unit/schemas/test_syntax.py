@@ -154,3 +154,42 @@ def test_a_language_repeats_no_variant_or_singleton(tag):
 )
 def test_a_language_may_be_old_or_private(tag):
     assert Language.is_valid(tag)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://ü.de/ä",
+        "https://日本語.jp/パス?x=1#見出し",
+        "https://example.com/emoji/🦋",
+        "mailto:ä@example.com",
+        "tel:+123",
+        "at://alice.test/x",
+        "9p://x",
+        "web+ap://x",
+        "file:///etc",
+        "x:y",
+    ],
+)
+def test_links_of_the_real_network_are_uris(text):
+    assert Uri.parse(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https:", ":x", "//x", "ä b:c", "https://a b", "https://a\u00a0b", "https://a\ufeffb", "https://a\x00b", "+x:y"],
+)
+def test_what_no_reference_takes_for_a_uri_is_refused(text):
+    assert not Uri.is_valid(text)
+    assert not Uri.is_valid("a" * 100_000)
+
+
+def test_an_at_uri_and_a_cid_text_have_their_limits():
+    """Parts that are each within their own limit make at most 2,886 characters: one too long is refused by its part."""
+    longest = f"at://did:plc:{'x' * (limits.DID_MAX - 8)}/{NSID_AT_LIMIT}/{RKEY_AT_LIMIT}"
+    assert AtUri.is_valid(longest)
+    assert len(longest) == 5 + limits.DID_MAX + 1 + limits.NSID_MAX + 1 + limits.RKEY_MAX < limits.AT_URI_MAX
+    assert not AtUri.is_valid(longest + "k")
+    assert not AtUri.is_valid("at://alice.test/com.example.thing/" + "k" * limits.AT_URI_MAX)
+    assert CidText.is_valid("b" * limits.CID_TEXT_MIN)
+    assert not CidText.is_valid("b" * (limits.CID_TEXT_MIN - 1))
