@@ -155,7 +155,7 @@ def _commit(entry: Commit, partial: bool, end: int, state: State) -> Step:  # no
     step = Step(did, end)
     if known is None or known.account_at is None:
         known = _set_account(step, known or Known(Head(did)), Head(did) if known is None else known.head, entry.time)
-    _records(step, entry.rev, entry.time, entry.ops, state)
+    _records(step, entry.rev, entry.time, entry.ops, state, whole=not partial)
     _set_head(step, known, entry, find_commit_block(entry.tail, entry.commit), partial=partial)
     step.event = ("commit", entry.head, entry.tail)
     return step
@@ -200,14 +200,23 @@ def did_of(entry: Entry) -> Did:
     return entry.did
 
 
-def _records(step: Step, rev: Tid, time: int, ops: tuple[Op, ...], state: State) -> None:
-    """HOT: one entry an operation."""
+def _records(
+    step: Step, rev: Tid, time: int, ops: tuple[Op, ...], state: State, *, whole: bool = False
+) -> None:
+    """HOT: one entry an operation.
+
+    `whole`: a commit to a repo of which nothing is missing. What it creates was not there, as its inversion has shown,
+    so the index need not be asked.
+    """
     did = step.did
     here: dict[str, Place | None] = {}  # a path may come twice in a diff
     several = len(ops) > 1
     for op in ops:
         path = op.path
-        place = here[path] if several and path in here else state.place(did, path)
+        if whole and op.action == "create":
+            place = None
+        else:
+            place = here[path] if several and path in here else state.place(did, path)
         offset = step.end + 1
         collection, _, rkey = path.partition("/")
         now: Place | None
