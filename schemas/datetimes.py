@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from schemas.limits import DATETIME_MAX
@@ -22,6 +23,7 @@ _SECOND_MICROS: Final = 1_000_000
 # Python's calendar begins with the year 1, the protocol's with 0; the calendar repeats every 400 years.
 _CYCLE_YEARS: Final = 400
 _CYCLE_MICROS: Final = 146_097 * _DAY_MICROS
+_CYCLE_SECONDS: Final = _CYCLE_MICROS // _SECOND_MICROS
 MICROS_MIN: Final = -62_167_219_200_000_000  # 0000-01-01T00:00:00Z
 MICROS_MAX: Final = 253_402_300_799_999_999  # 9999-12-31T23:59:59.999999Z
 
@@ -39,12 +41,16 @@ def micros(text: str) -> int | None:
 
 def from_micros(us: int) -> str:
     """The moment with milliseconds and Z; `us` beyond the years 0000 to 9999 is brought to their edge."""
-    us = min(max(us, MICROS_MIN), MICROS_MAX)
-    moment = _EPOCH + timedelta(microseconds=us + _CYCLE_MICROS if us < -_CYCLE_MICROS * 4 else us)
-    text = moment.isoformat("T", "milliseconds") + "Z"
-    if us < -_CYCLE_MICROS * 4:
-        return f"{int(text[:4]) - _CYCLE_YEARS:04d}{text[4:]}"
-    return text
+    second, rest = divmod(min(max(us, MICROS_MIN), MICROS_MAX), _SECOND_MICROS)
+    return f"{_whole_second(second)}.{rest // 1000:03d}Z"
+
+
+@lru_cache(maxsize=1_024)
+def _whole_second(second: int) -> str:
+    """Those of now are asked for again and again."""
+    early = second < -_CYCLE_SECONDS * 4
+    text = (_EPOCH + timedelta(seconds=second + _CYCLE_SECONDS if early else second)).isoformat("T", "seconds")
+    return f"{int(text[:4]) - _CYCLE_YEARS:04d}{text[4:]}" if early else text
 
 
 def _any_form(text: str) -> int | None:

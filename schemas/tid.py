@@ -15,7 +15,8 @@ from schemas.syntax import SyntaxReason, SyntaxRefused
 
 _ALPHABET = "234567abcdefghijklmnopqrstuvwxyz"
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
-_VALUES = {letter: value for value, letter in enumerate(_ALPHABET)}
+_DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
+_MICROS_LETTERS = 11  # the other two are the clock id
 _FORM = re.compile(r"[234567abcdefghij][234567abcdefghijklmnopqrstuvwxyz]{12}").fullmatch
 MICROS_MAX = 2**53 - 1
 CLOCK_ID_MAX = 2**10 - 1
@@ -73,9 +74,10 @@ class TidClock:
         """
         us = max(self._now(), self._last + 1)
         self._last = us
-        if after is not None:
-            us = max(us, after.micros + 1)
-        return tid_from_micros(us, self._clock_id)
+        tid = tid_from_micros(us, self._clock_id)
+        if after is not None and tid[:_MICROS_LETTERS] <= after[:_MICROS_LETTERS]:
+            return tid_from_micros(after.micros + 1, self._clock_id)
+        return tid
 
 
 def _tid(number: int) -> Tid:
@@ -92,8 +94,4 @@ def _tid(number: int) -> Tid:
 
 
 def _integer(text: str) -> int:
-    number = 0
-    values = _VALUES
-    for letter in text:
-        number = number << 5 | values[letter]
-    return number
+    return int(text.translate(_DIGITS), 32)

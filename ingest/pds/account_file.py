@@ -8,11 +8,11 @@ many files are open (account_files.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 
 from ingest.pds.secrets import private_file
 from schemas import crash
@@ -31,8 +31,7 @@ CREATE TABLE blob_refs (cid BLOB NOT NULL, path TEXT NOT NULL, PRIMARY KEY (cid,
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(msgspec.Struct, frozen=True):
     """Where the repo stands: the signed commit, its block, and the log offset it is taken from."""
 
     rev: Tid
@@ -42,8 +41,7 @@ class Root:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """A record as it is kept."""
 
     cid: Cid
@@ -51,8 +49,7 @@ class Stored:
     value: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Flush:
+class Flush(msgspec.Struct, frozen=True):
     """What turns the file's state into the overlay's; a record of None is a deletion.
 
     Without a root only records and references are written (a rebuild in pages, whose root comes last).

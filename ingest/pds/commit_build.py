@@ -6,7 +6,8 @@ Does not own whether the account may write (writer.py) nor what happens to the c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from ingest.pds.account_file import Root, Stored
 from ingest.pds.blob_refs import Ref, refs_of
@@ -27,8 +28,7 @@ from schemas.syntax import Did
 from schemas.tid import Tid
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(msgspec.Struct, frozen=True):
     """`entry` goes to the log; the rest is what the head absorbs once the log has it. `tree` is None for no change."""
 
     entry: Commit

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from ingest.pds.settings import DAY, HOUR, MINUTE
 
 KeyKind = Literal["ip", "did", "identifier"]
@@ -57,8 +59,7 @@ BY_METHOD: dict[str, tuple[Rule, ...]] = {
 """Every other method, and these too, count against GLOBAL, except getRepo."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """Where a window stands after a request; `reset` is unix seconds."""
 
     rule: Rule

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import msgspec
 import structlog
 
 from ingest.log import Log, Rejected
@@ -48,8 +48,7 @@ T = TypeVar("T")
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """One write's answer; `cid` is None for a delete."""
 
     uri: AtUri
@@ -57,8 +56,7 @@ class Written:
     status: ValidationStatus | None
 
 
-@dataclass(frozen=True, slots=True)
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """`commit` and `rev` are None when nothing changed."""
 
     commit: Cid | None

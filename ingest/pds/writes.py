@@ -6,8 +6,9 @@ Pure. Does not own what the repo must hold for it (writer.py) nor whether its bl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from ingest.pds.refusals import invalid_request
 from schemas import cbor
@@ -29,8 +30,7 @@ class Unset:
 UNSET = Unset()
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """What a client asks for. `value` is of the data model (links are Cid, bytes are bytes), None for a delete.
 
     *put* creates or updates; `rkey` None lets the PDS choose. `if_absent_ok`: deleting what is not there does nothing.
@@ -44,8 +44,7 @@ class Write:
     if_absent_ok: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A write that may be tried. `record` is DAG-CBOR and `cid` its CID, both None for a delete."""
 
     action: Action
