@@ -17,7 +17,7 @@ class LoopChanges:
         self._newest_seq = newest_seq
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._ids = 0
-        self._next: asyncio.Future[None] | None = None
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def listen(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call `callback` on the loop after every commit; the result unsubscribes."""
@@ -38,14 +38,18 @@ class LoopChanges:
 
     def notify(self) -> None:
         """The log has committed."""
-        if self._next is not None:
-            self._next.set_result(None)
-            self._next = None
+        waiting, self._waiting = self._waiting, {}
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
         for callback in tuple(self._callbacks.values()):
             callback()
 
     async def next(self) -> None:
         """Return at the next commit."""
-        if self._next is None:
-            self._next = asyncio.get_running_loop().create_future()
-        await asyncio.shield(self._next)
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[future] = None
+        try:
+            await future
+        finally:
+            self._waiting.pop(future, None)

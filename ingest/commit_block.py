@@ -10,6 +10,8 @@ from hashlib import sha256
 from schemas.cid import Cid
 from schemas.errors import InvariantError
 
+_AFTER_ROOT = b"gversion\x01"
+
 
 def find_commit_block(tail: bytes, commit: Cid) -> bytes:
     """HOT: the block of `commit` in a frame's bytes after `seq`.
@@ -22,6 +24,8 @@ def find_commit_block(tail: bytes, commit: Cid) -> bytes:
     digest = raw[4:]
     size = len(raw)
     at = tail.find(raw)
+    if tail.startswith(_AFTER_ROOT, at + size):
+        at = tail.find(raw, at + size)  # the CAR's header; a commit is a map, which begins otherwise
     while at >= 0:
         for width in (2, 1, 3):
             length = _varint(tail[at - width : at])
