@@ -17,7 +17,15 @@ from cbrrr import decode_dag_cbor
 from schemas.cbor import CborReason, CborRefused, Value
 from schemas.cid import Cid, CidRefused
 from schemas.errors import InvariantError, Refused
-from schemas.limits import CBOR_CONTAINER_MAX, CBOR_DEPTH_MAX, CBOR_KEY_MAX, INT_MAX, INT_MIN, RECORD_JSON_MAX
+from schemas.limits import (
+    CBOR_CONTAINER_MAX,
+    CBOR_CONTAINERS_MAX,
+    CBOR_DEPTH_MAX,
+    CBOR_KEY_MAX,
+    INT_MAX,
+    INT_MIN,
+    RECORD_JSON_MAX,
+)
 
 
 class DataReason(StrEnum):
@@ -34,6 +42,7 @@ class DataReason(StrEnum):
     BLOB = "data_blob"
     DEPTH = "data_depth"
     CONTAINER = "data_container"
+    CONTAINERS = "data_containers"
     KEY = "data_key"
 
 
@@ -59,7 +68,15 @@ def loads(data: bytes | str, limit: int = RECORD_JSON_MAX) -> dict[str, Value]:
         parsed = orjson.loads(data)
     except ValueError as error:
         raise DataRefused(DataReason.JSON, f"expected JSON: {error}") from error
-    return from_json(parsed)
+    value = from_json(parsed)
+    # What is let in here a reader of the CBOR must take too. Brackets bound the number without walking the value.
+    if size > CBOR_CONTAINERS_MAX and _brackets(data) > CBOR_CONTAINERS_MAX:
+        found = _containers(value)
+        if found > CBOR_CONTAINERS_MAX:
+            raise DataRefused(
+                DataReason.CONTAINERS, f"expected at most {CBOR_CONTAINERS_MAX} objects and arrays, found {found}"
+            )
+    return value
 
 
 def from_json(obj: Any) -> dict[str, Value]:
@@ -180,6 +197,17 @@ def _check_container(node: dict[str, Any] | list[Any], depth: int) -> None:
         raise DataRefused(DataReason.DEPTH, f"expected at most {CBOR_DEPTH_MAX} containers within each other")
     if len(node) > CBOR_CONTAINER_MAX:
         raise DataRefused(DataReason.CONTAINER, f"expected at most {CBOR_CONTAINER_MAX} entries, found {len(node)}")
+
+
+def _brackets(text: bytes | str) -> int:
+    return text.count(b"[") + text.count(b"{") if isinstance(text, bytes) else text.count("[") + text.count("{")
+
+
+def _containers(value: Any) -> int:
+    nodes: list[Any] = [value]
+    for node in nodes:
+        nodes += [item for item in (node.values() if type(node) is dict else node) if type(item) in _CONTAINERS]
+    return len(nodes)
 
 
 def _check_type(value: dict[str, Value]) -> None:

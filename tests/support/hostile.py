@@ -96,10 +96,9 @@ def tree_car(did: str, records: Mapping[str, bytes]) -> bytes:
     return repo_car(did, {**nodes, **blocks}, data)
 
 
-def record_of(size: int) -> dict[str, Any]:
+def record_of(size: int, letter: str = "x") -> dict[str, Any]:
     """A record of a collection without a lexicon whose DAG-CBOR has exactly `size` bytes."""
-    value: dict[str, Any] = {"$type": "com.example.big", "text": ""}
-    value["text"] = "x" * (size - len(cbor.encode(value)) - 4)
-    value["text"] += "x" * (size - len(cbor.encode(value)))
+    value: dict[str, Any] = {"$type": "com.example.big", "text": letter * (size - 100)}
+    value["text"] += letter * (size - len(cbor.encode(value)))
     assert len(cbor.encode(value)) == size
     return value

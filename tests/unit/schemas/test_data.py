@@ -12,7 +12,15 @@ from schemas.cbor import CborRefused
 from schemas.cid import Cid
 from schemas.data import BlobRef, DataReason, DataRefused
 from schemas.errors import InvariantError
-from schemas.limits import CBOR_CONTAINER_MAX, CBOR_DEPTH_MAX, CBOR_KEY_MAX, INT_MAX, INT_MIN, RECORD_JSON_MAX
+from schemas.limits import (
+    CBOR_CONTAINER_MAX,
+    CBOR_CONTAINERS_MAX,
+    CBOR_DEPTH_MAX,
+    CBOR_KEY_MAX,
+    INT_MAX,
+    INT_MIN,
+    RECORD_JSON_MAX,
+)
 from schemas.syntax import Did
 
 CID = Cid.of_raw(b"image")
@@ -145,6 +153,22 @@ def test_containers_are_held_at_the_limit_and_one_past_it():
     assert len(data.from_json({"a": [0] * CBOR_CONTAINER_MAX})["a"]) == CBOR_CONTAINER_MAX
     assert reason({"a": [0] * (CBOR_CONTAINER_MAX + 1)}) is DataReason.CONTAINER
     assert reason({str(number): 0 for number in range(CBOR_CONTAINER_MAX + 1)}) is DataReason.CONTAINER
+
+
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_the_containers_of_one_text_are_held_at_the_limit_and_one_past_it(kind):
+    """What JSON lets in must be what CBOR lets out; brackets within strings do not count."""
+    half = CBOR_CONTAINERS_MAX // 2
+
+    def text(containers: int) -> str | bytes:
+        value = {"a": [[]] * half, "b": [{}] * (containers - half - 3), "c": "[{" * half}
+        return orjson.dumps(value) if kind is bytes else orjson.dumps(value).decode()
+
+    value = data.loads(text(CBOR_CONTAINERS_MAX))
+    assert cbor.decode(cbor.encode(value)) == value
+    with pytest.raises(DataRefused) as refused:
+        data.loads(text(CBOR_CONTAINERS_MAX + 1))
+    assert refused.value.reason is DataReason.CONTAINERS
 
 
 @pytest.mark.parametrize("letter", ["k", "🙂"])
