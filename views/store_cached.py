@@ -50,23 +50,24 @@ class _Rows:
         self.young: dict[Key, Row | None] = {}
         self.old: dict[Key, Row | None] = {}
 
-    def get(self, keys: Sequence[Key], found: list[Row | None]) -> list[int]:
-        """Fill `found`; the places of the keys that are not kept."""
+    def get(self, keys: Sequence[Key]) -> tuple[list[Row | None], Sequence[int]]:
+        """The rows, and the places of the keys that are not kept."""
         young, old = self.young, self.old
+        get = young.get
+        found = [get(key, _ABSENT) for key in keys]
+        if _ABSENT not in found:
+            return found, ()
         missing = []
         for place, key in enumerate(keys):
-            row = young.get(key, _ABSENT)
-            if row is _ABSENT:
+            if found[place] is _ABSENT:
                 row = old.get(key, _ABSENT)
                 if row is _ABSENT:
                     missing.append(place)
-                    row = None
                 else:
-                    young[key] = row
-            found.append(row)
+                    found[place] = young[key] = row
         if len(young) > self.limit:
             self._grow_old()
-        return missing
+        return found, missing
 
     def keep(self, key: Key, row: Row | None) -> None:
         self.young[key] = row
@@ -114,8 +115,7 @@ class CachedStore:
     async def _read(self, rows: _Rows | None, table: Table, keys: Sequence[Key], read: Read) -> list[Row | None]:
         if rows is None:
             return await read(table, keys)
-        found: list[Row | None] = []
-        missing = rows.get(keys, found)
+        found, missing = rows.get(keys)
         if missing:
             epoch = self._epoch
             asked = [keys[place] for place in missing]

@@ -89,15 +89,16 @@ def _viewer(loaded: Loader, did: str, row: Row) -> bytes:
         return b',"labels":[%b]' % labels
     if viewer == did:
         return b'%bfalse},"labels":[%b]' % (_UNMUTED, labels)
-    ours, theirs = loaded.blocks[viewer, did], loaded.blocks[did, viewer]
-    state = b"false" if theirs is None else b"true"
+    ways = (viewer, did), (did, viewer)
+    ours, theirs = loaded.blocks[ways[0]], loaded.blocks[ways[1]]
+    state = "false" if theirs is None else "true"
     if ours is not None:
-        state += b',"blocking":"%b"' % ours[3].encode()
+        state = f'{state},"blocking":"{ours[3]}"'
     elif theirs is None:
         # Who blocks and is blocked follows nobody.
-        following, followed_by = loaded.follows[viewer, did], loaded.follows[did, viewer]
+        following, followed_by = loaded.follows[ways[0]], loaded.follows[ways[1]]
         if following is not None:
-            state += b',"following":"%b"' % follow_uri(following).encode()
+            state = f'{state},"following":"at://{viewer}/{FOLLOW}/{following[2]}"'
         if followed_by is not None:
-            state += b',"followedBy":"%b"' % follow_uri(followed_by).encode()
-    return b'%b%b},"labels":[%b]' % (_UNMUTED, state, labels)
+            state = f'{state},"followedBy":"at://{did}/{FOLLOW}/{followed_by[2]}"'
+    return b'%b%b},"labels":[%b]' % (_UNMUTED, state.encode(), labels)

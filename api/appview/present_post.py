@@ -73,9 +73,9 @@ class Posts:
         like, repost = loaded.likes[uri], loaded.reposts[uri]
         state = _NEUTRAL
         if like is not None:
-            state += b',"like":"at://%b/%b/%b"' % (like[0].encode(), LIKE.encode(), like[3].encode())
+            state += f',"like":"at://{like[0]}/{LIKE}/{like[3]}"'.encode()
         if repost is not None:
-            state += b',"repost":"at://%b/%b/%b"' % (repost[0].encode(), REPOST.encode(), repost[3].encode())
+            state += f',"repost":"at://{repost[0]}/{REPOST}/{repost[3]}"'.encode()
         if self.pinned is not None and author == loaded.viewer:
             state += b',"pinned":true' if self.pinned == uri else b',"pinned":false'
         return state + b"}"
