@@ -1,7 +1,8 @@
 """The one writer of the SQLite log: a bounded queue, and the task that turns what waits into transactions.
 
 1. One task takes all that waits, judges and writes it on the loop in one transaction, and commits in a thread (the
-   fsync runs without the GIL) while the next batch gathers.
+   fsync runs without the GIL) while the next batch gathers. One group alone is committed on the loop while commits
+   are quick: two hand-offs would cost more than the fsync.
 2. Only then are ends and heads advanced, futures resolved and readers woken: nobody sees what a power cut could take.
 3. A batch that fails leaves its outcome unknown: its futures say so, and nothing is written any more. What is true is
    read from the file at the next start.
@@ -18,6 +19,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from time import monotonic
 
 import apsw
 import msgspec
@@ -35,6 +37,8 @@ from schemas.errors import InvariantError
 MAX_BATCH = 512
 MAX_BATCH_BYTES = 16 << 20
 MAX_WAITING = 4096
+INLINE_SECONDS = 0.0005  # how long the loop may stand still for a commit
+_PAUSE_FADES = 0.95  # a commit
 MAX_WAITING_BYTES = 64 << 20
 
 
@@ -90,6 +94,7 @@ class Writer:
         self._room = asyncio.Event()
         self._closing = False
         self._thread = ThreadPoolExecutor(1, "headrace-log")
+        self._pause = INLINE_SECONDS
         self.ends = ends
         self.expansions = expansions
         self.failure: BaseException | None = None
@@ -159,7 +164,10 @@ class Writer:
             self._con.execute("BEGIN IMMEDIATE")
             batch.write(self._con)
             point("log.before_commit")
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._con.execute, "COMMIT")
+            if len(taken) == 1 and not self._waiting and self._pause < INLINE_SECONDS:
+                self._commit()
+            else:
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._commit)
             point("log.after_commit")
         except Exception as error:
             for group in taken:
@@ -180,6 +188,12 @@ class Writer:
                 _settle(group, result)
         if self.expansions:
             point("derive.mid_expansion")
+
+    def _commit(self) -> None:
+        """Takes as long as the disk does; `_pause` is the longest of late."""
+        begun = monotonic()
+        self._con.execute("COMMIT")
+        self._pause = max(monotonic() - begun, self._pause * _PAUSE_FADES)
 
     def _judge(self, batch: Batch, taken: list[Group]) -> tuple[list[Result], dict[Group, int]]:
         """Take from the queue what this transaction may hold; groups of a busy shard wait, in order.
