@@ -52,6 +52,7 @@ from ingest.pds.settings import PdsSettings
 from ingest.pds.tokens import ACCESS_SCOPES, Auth, Tokens
 from ingest.pds.writer import Applied, Writer
 from ingest.pds.writes import Write
+from ingest.repo.keys import KeyRefused, PublicKey
 from schemas.cid import Cid
 from schemas.data import BlobRef
 from schemas.entries import Moderation
@@ -254,6 +255,11 @@ class Pds:
         email = email.lower()
         if len(email) > _EMAIL_MAX or _EMAIL(email) is None:
             raise invalid_request("This email address is not supported, please use a different email.")
+        if recovery_key is not None:
+            try:
+                PublicKey.from_did_key(recovery_key)
+            except KeyRefused as refused:
+                raise invalid_request(f"Invalid recoveryKey: {refused.detail}") from refused
         if did is None:
             checked = check_new_handle(handle, self.settings.handle_domains)
         else:

@@ -68,6 +68,13 @@ async def raw(house: Any, data: bytes, *, end: bool = False) -> bytes:
         writer.close()
 
 
+async def frames(house: Any, count: int, cursor: int = 0) -> list[bytes]:
+    """Frames of subscribeRepos after `cursor`, as they are sent."""
+    url = f"{house.network.addresses['xrpc']}/xrpc/{SYNC}.subscribeRepos?cursor={cursor}"
+    async with house.session.ws_connect(url, max_msg_size=0) as socket:
+        return [await socket.receive_bytes(timeout=10) for _ in range(count)]
+
+
 def request(
     nsid: str, headers: Mapping[str, str], body: bytes, *, verb: str = "POST", length: int | None = None
 ) -> bytes:
