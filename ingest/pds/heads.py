@@ -78,12 +78,13 @@ class Heads:
                     return
 
     async def _load(self, did: Did) -> Head:
+        old = self._heads.pop(did, None)
+        if old is not None:
+            async with old.lock:  # who closed it may be at work still: an import appends for as long as it takes
+                await self.flush(old)
         known = self._log.head(did)
         if known is not None and known.status == "deleted":
             raise repo_not_found(did)  # opening its file would make it again
-        old = self._heads.pop(did, None)
-        if old is not None:
-            await self.flush(old)
         head = Head(did, self._files)
         if is_behind(head, self._log):
             _log.warning("account file is behind the log: repairing it", did=did)
