@@ -93,6 +93,8 @@ class Model:
             self._commit(account, entry)
         elif kind == "Diff":
             self._diff(account, entry)
+        elif kind == "Sync":
+            self._sync(account, entry)
         else:
             raise AssertionError(f"the model is not told of {kind} entries")
 
@@ -113,6 +115,11 @@ class Model:
             self.refused += 1
             return
         self._apply(entry, entry.ops)
+
+    def _sync(self, account: Account | None, entry: Any) -> None:
+        """What our own PDS says when an account is active again: where the repo stands, which the log knows."""
+        assert account is not None
+        assert (str(entry.rev), str(entry.data)) == (account.rev, account.data), "a #sync that says something new"
 
     def _diff(self, account: Account | None, entry: Any) -> None:
         """Chunks are held until the last; the whole counts if its base is the head then."""
