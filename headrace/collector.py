@@ -22,6 +22,7 @@ class NetworkCollector(Collector):
         self._log = log
         self._runner = runner
         self._now = now
+        self._since = now()
 
     def collect(self) -> Iterator[Metric]:
         log, runner = self._log, self._runner
@@ -47,15 +48,38 @@ class NetworkCollector(Collector):
         yield CounterMetricFamily(
             "headrace_views_entries_total", "Entries the views have taken since the start.", value=runner.entries
         )
-        behind = runner.behind()
-        yield GaugeMetricFamily("headrace_views_behind_entries", "Entries the views have not seen yet.", value=behind)
+        yield CounterMetricFamily(
+            "headrace_views_batches_total", "Transactions of the views since the start.", value=runner.batches
+        )
+        yield CounterMetricFamily(
+            "headrace_views_projected_records_total",
+            "Records that made rows, by a collection of `views.ALL`, since the start.",
+            value=runner.decoder.projected_records,
+        )
+        invalid = CounterMetricFamily(
+            "headrace_views_invalid_records_total",
+            "Records in the log that fail their lexicon and made no rows, since the start.",
+            labels=["reason"],
+        )
+        for why, count in runner.decoder.invalid.items():
+            invalid.add_metric([why], count)
+        yield invalid
+        yield GaugeMetricFamily(
+            "headrace_views_behind_entries", "Entries the views have not seen yet.", value=runner.behind()
+        )
         yield GaugeMetricFamily(
             "headrace_views_freshness_seconds",
-            "Now minus the log time of the newest entry seen by every view; 0 when nothing is outstanding.",
-            value=self._freshness() if behind else 0.0,
+            "Now minus the log time of the newest entry seen, in the shard that is furthest behind; 0 when none is.",
+            value=self._freshness(),
         )
         yield GaugeMetricFamily("headrace_views_ready", "1 while the views follow the log.", value=int(runner.ready))
 
     def _freshness(self) -> float:
-        times = [time for time in self._runner.newest_times() if time]
-        return max(0.0, (self._now() - min(times)) / 1e6) if times else 0.0
+        log, runner = self._log, self._runner
+        # A shard of which nothing was seen yet has stood still since the start at the least.
+        late = [
+            runner.newest_times()[shard] or self._since
+            for (_, shard), reached in runner.vector().items()
+            if reached < log.records_end(shard)
+        ]
+        return max(0.0, (self._now() - min(late)) / 1e6) if late else 0.0

@@ -17,9 +17,11 @@ from api.metrics import HttpMetrics
 from headrace.did_docs import DidDocs
 from headrace.ingest_car import feed_car
 from headrace.ingest_frames import FrameFeed
+from headrace.outcomes import Outcomes
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import DidResolver
 from ingest.log import Log
+from schemas.errors import Refused
 
 _PIECE = 256 * 1024
 OPTIONS_MAX = 64 * 1024 * 1024
@@ -42,25 +44,34 @@ async def take_upload(
     hosted: Callable[[str], bool],
     metrics: HttpMetrics,
 ) -> dict[str, Any]:
-    """Feed an upload into the log. Raises Refused when nothing of it can enter."""
+    """Feed an upload into the log. Raises Refused when nothing of it can enter; `kind` is frames or car."""
+    try:
+        outcomes = await _feed(kind, pieces, log=log, resolver=resolver, hosted=hosted)
+    except Refused as refused:
+        metrics.refused.labels(kind, refused.reason.value).inc()
+        raise
+    metrics.accepted.labels(kind).inc(outcomes.accepted)
+    for reason, count in outcomes.reasons.items():
+        metrics.refused.labels(kind, reason).inc(count)
+    return outcomes.summary()
+
+
+async def _feed(
+    kind: str, pieces: AsyncIterator[bytes], *, log: Log, resolver: DidResolver, hosted: Callable[[str], bool]
+) -> Outcomes:
     options, rest = await _options(pieces)
     if options.did_docs is not None:
         resolver = DidDocs.parse(options.did_docs.encode())
     if kind == "frames":
-        outcomes = await FrameFeed(log, resolver, hosted, trust_handles=options.trust_handles).run(rest)
-    else:
-        outcomes = await feed_car(
-            log,
-            resolver,
-            hosted,
-            rest,
-            trust_handles=options.trust_handles,
-            trust_signature=options.trust_signature,
-        )
-    metrics.ingested.labels("accepted").inc(outcomes.accepted)
-    for reason, count in outcomes.reasons.items():
-        metrics.ingested.labels(reason).inc(count)
-    return outcomes.summary()
+        return await FrameFeed(log, resolver, hosted, trust_handles=options.trust_handles).run(rest)
+    return await feed_car(
+        log,
+        resolver,
+        hosted,
+        rest,
+        trust_handles=options.trust_handles,
+        trust_signature=options.trust_signature,
+    )
 
 
 async def upload(options: Options, file: Path) -> AsyncIterator[bytes]:

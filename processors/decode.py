@@ -28,6 +28,8 @@ class Decoder:
         self._projected = projected
         self.invalid: Counter[str] = Counter()
         """Records that made no rows, by reason."""
+        self.projected_records = 0
+        """Records that made rows."""
 
     def after(self, entry: RecordEntry) -> tuple[Record | None, str]:
         """(the record if it makes rows, why it is invalid: empty when it is not)."""
@@ -49,6 +51,7 @@ class Decoder:
             return None, str(refused.reason)
         if not projected:
             return None, ""
+        self.projected_records += 1
         cid = str(entry.cid)
         return make_record(
             entry.did, collection, entry.rkey, cid=cid, value=value, data=data, first_time=entry.first_time
