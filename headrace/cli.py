@@ -7,7 +7,9 @@ Exit codes: 0 done; 1 failed; 2 wrong usage or setting; 3 input refused (nothing
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +19,7 @@ import orjson
 from cyclopts import Parameter
 
 from headrace import client, logs
-from headrace.lock import LockedError
+from headrace.lock import DirectoryError, LockedError
 from headrace.settings import Settings, SettingsError, load
 
 DONE, FAILED, USAGE, REFUSED, IN_USE = range(5)
@@ -38,7 +40,7 @@ app.command(ingest)
 Data = Annotated[Path | None, Parameter(help="Data directory.")]
 Config = Annotated[Path | None, Parameter(help="TOML file of settings.")]
 Sets = Annotated[list[str] | None, Parameter(name="--set", help="Any setting, as NAME=VALUE.", negative=())]
-Json = Annotated[bool, Parameter(name="--json", help="Print one JSON document.", negative=())]
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON.", negative=(), show_default=False)]
 
 
 @app.command
@@ -63,6 +65,8 @@ def up(
         return run(settings, as_json=as_json)
     except LockedError as error:
         return _fail(IN_USE, str(error))
+    except DirectoryError as error:
+        return _fail(USAGE, str(error))
 
 
 @app.command
@@ -125,10 +129,12 @@ def _feed(work: Any, *, as_json: bool) -> int:
         summary = asyncio.run(work)
     except client.RefusedError as error:
         return _fail(REFUSED, str(error))
+    except DirectoryError as error:
+        return _fail(USAGE, str(error))
     except (LockedError, client.NotRunningError) as error:
         return _fail(IN_USE, str(error))
     except OSError as error:
-        return _fail(FAILED, f"{error.filename or ''}: {error.strerror or error}")
+        return _fail(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
     _show(summary, as_json=as_json)
     return REFUSED if summary["refused"] else DONE
 
@@ -146,23 +152,29 @@ def _show(value: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(orjson.dumps(value).decode() + "\n")
         return
-    for name, found in value.items():
-        if isinstance(found, dict):
-            for inner, count in found.items():
-                sys.stdout.write(f"{name} {inner}: {count}\n")
-        elif isinstance(found, list):
-            sys.stdout.writelines(f"{name}: {item}\n" for item in found)
-        else:
-            sys.stdout.write(f"{name}: {found}\n")
+    sys.stdout.writelines(f"{name}: {found}\n" for name, found in _lines("", value))
+
+
+def _lines(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """A document as lines, each led by its path; what is empty has none."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _lines(f"{name} {key}".strip(), inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _lines(name, inner)
+    else:
+        yield name, value
 
 
 def _fail(code: int, message: str) -> int:
-    sys.stderr.write(f"headrace: {message}\n")
+    sys.stderr.writelines(f"headrace: {line}\n" for line in message.splitlines())
     return code
 
 
 def main() -> None:
     """The entry point `headrace`."""
+    os.umask(0o077)  # what it writes is its owner's alone
     try:
         code = app(exit_on_error=False, print_error=True, result_action="return_value")
     except cyclopts.CycloptsError:

@@ -55,8 +55,8 @@ async def status(directory: Path) -> dict[str, Any]:
             raise NotRunningError(f"the network that serves {directory} does not answer: {error}") from error
 
 
-async def upload(directory: Path, kind: str, pieces: AsyncIterator[bytes]) -> dict[str, Any]:
-    """Send an ingest file to the running network; the answer is its summary."""
+async def upload(directory: Path, kind: str, pieces: AsyncIterator[bytes], name: str) -> dict[str, Any]:
+    """Send an ingest file to the running network; the answer is its summary. `name` is for messages."""
     token = (directory / OPS_TOKEN).read_text().strip()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_read=600)) as session:
         try:
@@ -67,5 +67,5 @@ async def upload(directory: Path, kind: str, pieces: AsyncIterator[bytes]) -> di
         except aiohttp.ClientError as error:
             raise NotRunningError(f"the network that serves {directory} broke off: {error}") from error
     if response.status != 200:
-        raise RefusedError(str(found.get("message", found)))
+        raise RefusedError(f"{name}: {found.get('error')}: {found.get('message')}")
     return found

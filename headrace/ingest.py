@@ -21,16 +21,30 @@ async def feed(
     settings: Settings, kind: str, file: Path, did_docs: Path | None, *, trust_handles: bool, trust_signature: bool
 ) -> dict[str, Any]:
     """The summary. Raises client.RefusedError when the input is refused whole, OSError when it cannot be read."""
-    documents = None if did_docs is None else await asyncio.to_thread(did_docs.read_text)
+    # What cannot be read is said before anything starts.
+    documents = None if did_docs is None else await asyncio.to_thread(_read_text, did_docs)
     options = Options(documents, trust_handles, trust_signature)
-    await asyncio.to_thread(file.stat)  # a missing file is said before anything starts
+    await asyncio.to_thread(_check_file, file)
     try:
         network = await Network.open(settings.model_copy(update={"port": 0, "plc_port": 0, "ops_port": 0}))
     except LockedError:
-        return await client.upload(settings.data, kind, upload(options, file))
+        return await client.upload(settings.data, kind, upload(options, file), str(file))
     try:
         return await network.ingest(kind, upload(options, file))
     except Refused as refused:
-        raise client.RefusedError(str(refused)) from None
+        raise client.RefusedError(f"{file}: {refused}") from None
     finally:
         await network.close()
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise client.RefusedError(f"{path}: expected a JSON object of DID to document, found no UTF-8 text") from None
+
+
+def _check_file(path: Path) -> None:
+    with path.open("rb") as opened:
+        if not opened.read(1):
+            raise client.RefusedError(f"{path}: the file is empty")

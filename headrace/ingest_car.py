@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from headrace.ingest_frames import FeedReason
 from headrace.outcomes import Outcomes
 from ingest.identity.did_doc import DidDocument
-from ingest.identity.reasons import IdentityRefused
+from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import DidResolver
 from ingest.log import Head, Log, Rejected
 from ingest.repo.car import require_root
@@ -81,10 +81,11 @@ async def feed_car(
 async def _document(resolver: DidResolver, did: Did, *, trust_signature: bool) -> DidDocument | None:
     try:
         return await resolver.did_document(did, refresh=True)
-    except IdentityRefused:
+    except IdentityRefused as refused:
         if trust_signature:
             return None
-        raise
+        cure = "give its document with --did-docs, or take your own word for the repo with --trust-signature"
+        raise IdentityRefused(IdentityReason(refused.reason), f"{refused.detail}: {cure}") from None
 
 
 def _check_signature(signed: SignedCommit, document: DidDocument | None) -> None:

@@ -163,7 +163,8 @@ async def frames(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         while len(buffer) - at >= 4:
             size = int.from_bytes(buffer[at : at + 4], "little")
             if size > FRAME_MAX:
-                raise Refused(RepoReason.FRAME_SIZE, f"a frame of {size} bytes, at most {FRAME_MAX}")
+                expected = f"expected [u32 little-endian length][bytes], at most {FRAME_MAX}"
+                raise Refused(RepoReason.FRAME_SIZE, f"a frame of {size} bytes: {expected}")
             if len(buffer) - at - 4 < size:
                 break
             yield bytes(buffer[at + 4 : at + 4 + size])

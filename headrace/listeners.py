@@ -5,6 +5,7 @@ Does not own what is answered there.
 
 from __future__ import annotations
 
+import errno
 import socket
 
 from aiohttp import web
@@ -12,12 +13,12 @@ from aiohttp import web
 _BACKLOG = 1024
 
 
-class PortTakenError(Exception):
-    """Another process has the port. Choose another, or 0 for any; the message names the setting."""
+class BindError(Exception):
+    """The address or the port cannot be had. Choose another; the message names the setting."""
 
 
 def bind(host: str, port: int, setting: str) -> socket.socket:
-    """A bound socket that does not listen yet. Raises PortTakenError."""
+    """A bound socket that does not listen yet. Raises BindError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -25,10 +26,9 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
         bound.bind((host, port))
     except OSError as error:
         bound.close()
-        flag = setting.replace("_", "-")
-        raise PortTakenError(
-            f"cannot bind {host}:{port} ({error.strerror}). Choose another --{flag}, or 0 for any"
-        ) from None
+        of_port = error.errno in (errno.EADDRINUSE, errno.EACCES)
+        cure = f"Choose another --{setting.replace('_', '-')}, or 0 for any" if of_port else "Choose another --host"
+        raise BindError(f"cannot bind {host}:{port} ({error.strerror}). {cure}") from None
     bound.setblocking(False)
     return bound
 

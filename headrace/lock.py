@@ -9,6 +9,13 @@ from pathlib import Path
 NAME = "lock"
 
 
+class DirectoryError(Exception):
+    """The data directory cannot be made or written. Choose another with --data."""
+
+    def __init__(self, directory: Path, cause: OSError) -> None:
+        super().__init__(f"{directory} cannot hold data ({cause.strerror}). Choose another directory with --data")
+
+
 class LockedError(Exception):
     """Another process serves the directory. Stop it (`pid`), or choose another directory with --data."""
 
@@ -20,11 +27,14 @@ class LockedError(Exception):
 
 
 class DirectoryLock:
-    """Held from `__init__` to `release`."""
+    """Held from `__init__` to `release`. Raises LockedError, DirectoryError."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise DirectoryError(directory, error) from None
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

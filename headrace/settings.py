@@ -27,6 +27,9 @@ CONFIG = "HEADRACE_CONFIG"
 # Variables of the same prefix that are no settings.
 _NOT_SETTINGS = frozenset({CONFIG, "HEADRACE_CRASH", "HEADRACE_VECTORS"})
 
+# Settings that `headrace up` has flags of their own for; `--set` takes these and all others.
+OWN_FLAGS = ("data", "host", "port", "plc_port", "ops_port")
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 HttpUrl = Annotated[str, Field(pattern=r"^https?://[^/\s]+/?$")]
 
@@ -130,7 +133,8 @@ def load(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
     """Settings from all sources. Raises SettingsError, with the cure, on the first sight of anything wrong."""
     path = config or (Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None)
     if path is not None and not path.is_file():
-        raise SettingsError(f"{path}: the settings file does not exist. Name another with --config or {CONFIG}")
+        wrong = "is no file" if path.exists() else "the settings file does not exist"
+        raise SettingsError(f"{path}: {wrong}. Name another with --config or {CONFIG}")
     _refuse_unknown_variables()
 
     class _WithFile(Settings):
@@ -141,8 +145,8 @@ def load(flags: Mapping[str, Any], config: Path | None = None) -> Settings:
         found = _WithFile(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_cure(detail, given, path) for detail in error.errors())) from None
-    except ValueError as error:  # TOML that cannot be read, or an environment value that cannot be split
-        raise SettingsError(f"{path or 'environment'}: {error}") from None
+    except (ValueError, OSError) as error:  # TOML that cannot be read
+        raise SettingsError(f"{path or 'environment'}: expected TOML: {error}") from None
     return Settings.model_construct(**found.model_dump())
 
 
@@ -160,15 +164,17 @@ def _cure(detail: Mapping[str, Any], flags: Mapping[str, Any], path: Path | None
     message = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         near = difflib.get_close_matches(name, Settings.model_fields, 1)
-        message = f"no such setting. {f'Did you mean {near[0]}?' if near else 'docs/settings.md lists all of them'}"
+        message = f"no such setting. {f'Did you mean {near[0]}?' if near else 'docs/settings.md lists all of them.'}"
     root = name.partition(".")[0]
     if root in flags:
-        where = f"the flag --{root.replace('_', '-')}"
+        where = f"the flag --{root.replace('_', '-')}" if root in OWN_FLAGS else f"the flag --set {root}"
     elif PREFIX + root.upper() in os.environ:
         where = f"the variable {PREFIX}{root.upper()}"
     else:
         where = str(path) if path is not None else "the settings"
-    found = "" if detail["type"] == "extra_forbidden" or not detail["loc"] else f", found {detail['input']!r}"
+    if detail["type"] == "extra_forbidden":
+        return f"{name}: {message} It is in {where}"
+    found = f", found {detail['input']!r}" if detail["loc"] else ""
     return f"{name}: {message}{found}. Change it in {where}"
 
 

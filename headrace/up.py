@@ -17,7 +17,7 @@ import structlog
 import uvloop
 
 from headrace import client
-from headrace.listeners import PortTakenError
+from headrace.listeners import BindError
 from headrace.settings import Settings
 from headrace.wiring import Network
 from schemas.errors import InvariantError
@@ -29,10 +29,10 @@ _DONE, _FAILED, _USAGE = 0, 1, 2
 
 
 def run(settings: Settings, *, as_json: bool) -> int:
-    """The exit code. Raises LockedError when another process has the directory."""
+    """The exit code. Raises LockedError when another process has the directory, DirectoryError."""
     try:
         return uvloop.run(_serve(settings, as_json=as_json))
-    except PortTakenError as error:
+    except BindError as error:
         sys.stderr.write(f"headrace: {error}\n")
         return _USAGE
     except InvariantError as error:

@@ -56,7 +56,9 @@ from views.store_cached import CachedStore
 from views.store_sqlite import SqliteStore
 from views.view import FanoutSettings
 
-_SHUTDOWN_SECONDS = 5.0
+# What requests under way are given to end in, listener by listener: with the rest, less than 5 s.
+_PUBLIC_SECONDS = 2.0
+_PRIVATE_SECONDS = 0.75
 
 
 def unix_micros() -> int:
@@ -70,11 +72,12 @@ class Network:
         self._stack = stack
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.addresses = addresses
+        self.registry = CollectorRegistry()
         self.ingest: Callable[[str, AsyncIterator[bytes]], Awaitable[dict[str, Any]]]
 
     @classmethod
     async def open(cls, settings: Settings) -> Network:
-        """Raises LockedError, PortTakenError, InvariantError."""
+        """Raises LockedError, DirectoryError, BindError, InvariantError."""
         async with AsyncExitStack() as stack:
             network = cls(stack, {})
             await network._start(settings)
@@ -115,7 +118,7 @@ class Network:
             self._stack.callback(bound.close)
         xrpc_port = xrpc_socket.getsockname()[1]
         config = _server_config(settings, xrpc_port)
-        registry = CollectorRegistry()
+        registry = self.registry
         metrics = HttpMetrics(registry)
         catalogue = lexicon.load()
 
@@ -123,7 +126,7 @@ class Network:
         if settings.plc_url is None:
             plc = own = PlcDirectory(directory / "plc.sqlite")
             push(own.close)
-            plc_runner = web.AppRunner(build_plc_app(own), access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+            plc_runner = web.AppRunner(build_plc_app(own), access_log=None, shutdown_timeout=_PRIVATE_SECONDS)
             push(plc_runner.cleanup)
             await listen(plc_runner, plc_socket)
         else:
@@ -192,7 +195,7 @@ class Network:
             prefixes={images.PREFIX: images.handler(pds)},
         )
         handler = web.Server(server.handle, access_log=None, max_line_size=HEAD_MAX, max_field_size=HEAD_MAX)
-        public = web.ServerRunner(handler, shutdown_timeout=_SHUTDOWN_SECONDS)
+        public = web.ServerRunner(handler, shutdown_timeout=_PUBLIC_SECONDS)
         push(public.cleanup)
         self._stack.callback(hub.close)
         await listen(public, xrpc_socket)
@@ -206,7 +209,7 @@ class Network:
             ingest_frames=partial(feed, "frames"),
             ingest_car=partial(feed, "car"),
         )
-        ops_runner = web.AppRunner(ops, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        ops_runner = web.AppRunner(ops, access_log=None, shutdown_timeout=_PRIVATE_SECONDS)
         push(ops_runner.cleanup)
         await listen(ops_runner, ops_socket)
         self.addresses = {

@@ -62,6 +62,17 @@ def test_a_taken_port_is_named(network: Network, tmp_path: Path) -> None:
     assert "--port" in refused.stderr
 
 
+def test_a_host_or_a_directory_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    host = headrace("up", "--data", tmp_path / "d", "--host", "nowhere.invalid")
+    directory = headrace("up", "--data", tmp_path / "file")
+
+    assert (host.returncode, directory.returncode) == (2, 2)
+    assert "Choose another --host" in host.stderr
+    assert "file cannot hold data" in directory.stderr
+
+
 def test_a_directory_in_use_is_refused(network: Network) -> None:
     refused = headrace("up", "--data", network.data, "--port", 0, "--plc-port", 0, "--ops-port", 0)
 
@@ -173,6 +184,33 @@ def test_an_absent_file_is_a_failure(tmp_path: Path) -> None:
 
     assert done.returncode == 1
     assert "absent.car" in done.stderr
+
+
+@pytest.mark.parametrize("at_rest", [True, False], ids=["at rest", "running"])
+def test_wrong_input_is_refused_in_one_line(at_rest: bool, network: Network, tmp_path: Path) -> None:  # noqa: FBT001
+    data = ("--data", tmp_path / "rest" if at_rest else network.data)
+    (tmp_path / "noise").write_bytes(b"\xff" + bytes(range(256)) * 20)
+    (tmp_path / "empty").touch()
+    (tmp_path / "docs.json").write_text("{}")
+    docs = ("--did-docs", tmp_path / "docs.json")
+
+    for arguments, code, words in (
+        (("frames", tmp_path / "absent", *docs), 1, "absent: No such file"),
+        (("frames", tmp_path, *docs), 1, "Is a directory"),
+        (("frames", tmp_path / "empty", *docs), 3, "the file is empty"),
+        (("frames", tmp_path / "noise", "--did-docs", tmp_path / "noise"), 3, "found no UTF-8"),
+        (("frames", tmp_path / "noise", "--did-docs", tmp_path / "empty"), 3, "not JSON"),
+        (("car", tmp_path / "empty"), 3, "the file is empty"),
+        (("car", tmp_path / "noise"), 3, "noise: car_"),
+    ):
+        done = headrace("ingest", *arguments, *data)
+        assert (done.returncode, done.stdout) == (code, ""), arguments
+        assert done.stderr.startswith("headrace: "), done.stderr
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+    noise = headrace("ingest", "frames", tmp_path / "noise", *docs, *data)
+    assert noise.returncode == 3
+    assert "expected [u32 little-endian length][bytes]" in noise.stdout
 
 
 def test_a_forged_token_does_not_open_the_ingest_hook(network: Network) -> None:
