@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup run lint format test test-unit test-oracle test-clients lock bench ci clean
+.PHONY: help setup run lint format test test-unit test-oracle test-clients lock docs bench ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -49,7 +49,10 @@ test-clients: setup ## the official clients against `headrace up`
 bench: setup ## print the table of docs/performance.md (JSON=FILE writes it too)
 	$(BIN)/python -m tests.bench.run $(if $(JSON),--json $(JSON))
 
-lock: ## resolve pyproject.toml into requirements.lock
+docs: setup ## write docs/{settings,metrics,endpoints,views}.md from the code
+	$(BIN)/python -m tests.support.docs
+
+lock: setup ## resolve pyproject.toml into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group dev pyproject.toml --output-file requirements.lock
 
 ci: ## what CI runs, part by part, against its time budget
