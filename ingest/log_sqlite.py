@@ -36,6 +36,8 @@ __all__ = ["LogStoppedError", "SqliteLog"]
 MAX_READ = 5000
 TAIL_ENTRIES = 8192
 TAIL_BYTES = 8 << 20
+# An appender's answer takes three turns of the loop to leave; a reader that wakes first would hold it up for a batch.
+_TURNS = 2
 
 
 def _unix_micros() -> int:
@@ -210,7 +212,15 @@ class SqliteLog:
             self._events.push(event, 256 + len(event.tail))
         if not self._oldest[0] and batch.events:
             self._oldest = (batch.events[0].seq, batch.events[0].time)
-        asyncio.get_running_loop().call_soon(self._changed.notify)
+        self._wake(_TURNS)
+
+    def _wake(self, turns: int) -> None:
+        """Tell the readers, some turns of the loop from now."""
+        loop = asyncio.get_running_loop()
+        if turns:
+            loop.call_soon(self._wake, turns - 1)
+        else:
+            loop.call_soon(self._changed.notify)
 
 
 def _expands(entry: Entry) -> bool:
