@@ -51,6 +51,8 @@ def is_there(loaded: Loader, item: Item) -> bool:
 
 def ancestors_block(loaded: Loader, item: Item) -> bool:
     """Whether the author of the post's parent, or of that one's parent, and the viewer block one another."""
+    if not loaded.blocked:
+        return False
     row = loaded.posts[item.uri]
     for _ in range(2):
         if row is None or row[PARENT] is None:
@@ -64,32 +66,32 @@ def ancestors_block(loaded: Loader, item: Item) -> bool:
 def present(loaded: Loader, posts: Posts, items: list[Item]) -> bytes:
     """The feedViewPosts of items that are there, joined by commas."""
     rows = loaded.posts
-    views = []
+    parts: list[bytes] = []
     for item in items:
-        uri = item.uri
+        uri, repost, pinned = item
         row = rows[uri]
         assert row is not None, "items without a row were filtered out"
-        view = b'{"post":%b' % posts.post(uri, row)
+        parts.append(b',{"post":' if parts else b'{"post":')
+        parts.append(posts.post(uri, row))
         if row[PARENT] is not None:
-            view = b'%b,"reply":%b' % (view, _reply(loaded, posts, uri, row))
-        repost = item.repost
+            _reply(loaded, posts, uri, row, parts)
         if repost is not None:
-            view = (
-                b'%b,"reason":{"$type":"app.bsky.feed.defs#reasonRepost","by":%b,"uri":"%b","cid":"%b","indexedAt":"%b"}'
-            ) % (
-                view,
-                posts.author(repost.by),
-                repost.uri.encode(),
-                repost.cid.encode(),
-                from_micros(repost.indexed_at).encode(),
+            parts.append(
+                b',"reason":{"$type":"app.bsky.feed.defs#reasonRepost","by":%b,"uri":"%b","cid":"%b","indexedAt":"%b"}'
+                % (
+                    posts.author(repost.by),
+                    repost.uri.encode(),
+                    repost.cid.encode(),
+                    from_micros(repost.indexed_at).encode(),
+                )
             )
-        elif item.pinned:
-            view += b',"reason":{"$type":"app.bsky.feed.defs#reasonPin"}'
-        views.append(view)
-    return b"},".join(views) + b"}" if views else b""
+        elif pinned:
+            parts.append(b',"reason":{"$type":"app.bsky.feed.defs#reasonPin"}')
+        parts.append(b"}")
+    return b"".join(parts)
 
 
-def _reply(loaded: Loader, posts: Posts, uri: str, row: Row) -> bytes:
+def _reply(loaded: Loader, posts: Posts, uri: str, row: Row, parts: list[bytes]) -> None:
     """The replyRef of a post that is a reply."""
     authors = loaded.authors
     author, parent_uri, root_uri = authors[uri], row[PARENT], row[ROOT]
@@ -99,16 +101,16 @@ def _reply(loaded: Loader, posts: Posts, uri: str, row: Row) -> bytes:
         root_blocked = rules.others_block(loaded, authors[parent_uri], authors[parent[ROOT]])
     above = authors[parent_uri]
     parent_blocked = rules.others_block(loaded, author, above) or rules.viewer_blocks(loaded, above)
-    view = b'{"root":%b,"parent":%b' % (
-        _referred(loaded, posts, root_uri, root, blocked=root_blocked),
-        _referred(loaded, posts, parent_uri, parent, blocked=parent_blocked),
-    )
+    parts.append(b',"reply":{"root":')
+    parts.append(_referred(loaded, posts, root_uri, root, blocked=root_blocked))
+    parts.append(b',"parent":')
+    parts.append(_referred(loaded, posts, parent_uri, parent, blocked=parent_blocked))
     if parent is not None and parent[PARENT] is not None and not parent_blocked:
         grandparent = authors[parent[PARENT]]
         # An account that nothing is known of may as well be no account.
         if loaded.actors[grandparent] is not None and rules.account_shows(loaded, grandparent):
-            view += b',"grandparentAuthor":%b' % posts.author(grandparent)
-    return view + b"}"
+            parts += (b',"grandparentAuthor":', posts.author(grandparent))
+    parts.append(b"}")
 
 
 def _referred(loaded: Loader, posts: Posts, uri: str, row: Row | None, *, blocked: bool) -> bytes:

@@ -52,6 +52,7 @@ class Loader:
         "_run",
         "actors",
         "authors",
+        "blocked",
         "blocks",
         "counts",
         "follows",
@@ -76,6 +77,8 @@ class Loader:
         # (who follows or blocks, whom)
         self.follows: dict[Pair, Row | None] = {}
         self.blocks: dict[Pair, Row | None] = {}
+        # Whom the viewer blocks or is blocked by, of all that are in `blocks`.
+        self.blocked: set[str] = set()
         self.taken: dict[str, Row | None] = {}
         self.authors = Authors()
         # What `rules.visible_post` found out.
@@ -179,8 +182,16 @@ class Loader:
                 work.append(self._fetch(follows_by_actor.TABLE, self.follows, missing, missing))
         missing = [pair for pair in dict.fromkeys(edges) if pair not in self.blocks]
         if missing:
-            work.append(self._fetch(blocks_by_actor.TABLE, self.blocks, missing, missing))
+            work.append(self._fetch_blocks(missing))
         return work
+
+    async def _fetch_blocks(self, pairs: list[Pair]) -> None:
+        rows = await self.store.get_many(blocks_by_actor.TABLE, pairs)
+        self.blocks.update(zip(pairs, rows, strict=True))
+        viewer = self.viewer
+        for (one, other), row in zip(pairs, rows, strict=True):
+            if row is not None and viewer in (one, other):
+                self.blocked.add(other if one == viewer else one)
 
     def _need(self, work: list[Any], table: Table, into: dict[str, Row | None], names: Iterable[str]) -> None:
         missing = [name for name in names if name not in into]

@@ -22,12 +22,13 @@ _TYPED = b'{"$type":"app.bsky.feed.defs#postView",'
 class Posts:
     """Each account and each post of a request is put together once."""
 
-    __slots__ = ("_authors", "_loaded", "_posts", "pinned")
+    __slots__ = ("_authors", "_loaded", "_posts", "_typed", "pinned")
 
     def __init__(self, loaded: Loader, pinned: str | None = None) -> None:
         self._loaded = loaded
         self._authors: dict[str, bytes] = {}
         self._posts: dict[str, bytes] = {}
+        self._typed: dict[str, bytes] = {}
         # What the viewer pinned, when that is known: it is said on the viewer's own posts.
         self.pinned = pinned
 
@@ -46,7 +47,10 @@ class Posts:
 
     def typed(self, uri: str, row: Row) -> bytes:
         """A postView as a member of a union."""
-        return _TYPED + self.post(uri, row)[1:]
+        found = self._typed.get(uri)
+        if found is None:
+            found = self._typed[uri] = _TYPED + self.post(uri, row)[1:]
+        return found
 
     def _make(self, uri: str, row: Row) -> bytes:
         _, _, view, _, quote, _, _, _, _, _, _, labels = row

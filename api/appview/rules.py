@@ -27,11 +27,7 @@ def account_shows(loaded: Loader, did: str) -> bool:
 
 def viewer_blocks(loaded: Loader, did: str) -> bool:
     """Whether the viewer and `did` block one another, either way."""
-    viewer = loaded.viewer
-    if viewer is None or viewer == did:
-        return False
-    blocks = loaded.blocks
-    return blocks[viewer, did] is not None or blocks[did, viewer] is not None
+    return did in loaded.blocked
 
 
 def others_block(loaded: Loader, one: str, other: str) -> bool:
