@@ -13,13 +13,17 @@ from typing import Any, Final
 
 from views import (
     actors,
+    author_feed,
     blocks_by_actor,
+    followers,
     follows_by_actor,
+    heads,
     interactions,
     likes_by_actor,
     posts,
     reposts_by_actor,
     takedowns,
+    timelines,
 )
 from views.store import Batch, Store
 from views.table import Key, Row, Table
@@ -34,6 +38,11 @@ KEPT: Final[Mapping[Table, int]] = {
     reposts_by_actor.TABLE: 8_192,
     follows_by_actor.TABLE: 16_384,
     blocks_by_actor.TABLE: 16_384,
+    # Of these only statics and single rows are asked for by key.
+    author_feed.TABLE: 4_096,
+    followers.TABLE: 4_096,
+    heads.TABLE: 4_096,
+    timelines.TABLE: 4_096,
 }
 _ABSENT: Final[Any] = object()
 

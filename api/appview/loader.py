@@ -177,10 +177,12 @@ class Loader:
             others = [did for did in dids if did != viewer]
             ours = [(viewer, did) for did in others] + [(did, viewer) for did in others]
             edges += ours
-            missing = [pair for pair in ours if pair not in self.follows]
+            follows = self.follows
+            missing = [pair for pair in ours if pair not in follows] if follows else ours
             if missing:
                 work.append(self._fetch(follows_by_actor.TABLE, self.follows, missing, missing))
-        missing = [pair for pair in dict.fromkeys(edges) if pair not in self.blocks]
+        blocks = self.blocks
+        missing = [pair for pair in dict.fromkeys(edges) if pair not in blocks]
         if missing:
             work.append(self._fetch_blocks(missing))
         return work
@@ -194,7 +196,7 @@ class Loader:
                 self.blocked.add(other if one == viewer else one)
 
     def _need(self, work: list[Any], table: Table, into: dict[str, Row | None], names: Iterable[str]) -> None:
-        missing = [name for name in names if name not in into]
+        missing = [name for name in names if name not in into] if into else list(names)
         if missing:
             work.append(self._fetch(table, into, missing, [(name,) for name in missing]))
 
