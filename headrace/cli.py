@@ -24,26 +24,12 @@ from headrace.settings import Settings, SettingsError, load
 
 DONE, FAILED, USAGE, REFUSED, IN_USE = range(5)
 
-app = cyclopts.App(
-    name="headrace",
-    help="An AT Protocol backend built as one river: writes enter a log, everything read is a view of it.",
-    help_epilogue=(
-        "Every setting is also a variable HEADRACE_NAME, a key of the TOML file named by --config, "
-        "and a flag --set NAME=VALUE: docs/settings.md.\n\n"
-        "Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 input refused, 4 data directory in use."
-    ),
-    version=lambda: f"headrace {version('headrace')}",
-)
-ingest = cyclopts.App(name="ingest", help="Feed a file into a running network, or into a data directory at rest.")
-app.command(ingest)
-
 Data = Annotated[Path | None, Parameter(help="Data directory.")]
 Config = Annotated[Path | None, Parameter(help="TOML file of settings.")]
 Sets = Annotated[list[str] | None, Parameter(name="--set", help="Any setting, as NAME=VALUE.", negative=())]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON.", negative=(), show_default=False)]
 
 
-@app.command
 def up(
     *,
     data: Data = None,
@@ -69,7 +55,6 @@ def up(
         return _fail(USAGE, str(error))
 
 
-@app.command
 def status(*, data: Data = None, config: Config = None, sets: Sets = None, as_json: Json = False) -> int:
     """Show the state of the network that serves the data directory."""
     settings = _settings({"data": data}, config, sets)
@@ -81,7 +66,6 @@ def status(*, data: Data = None, config: Config = None, sets: Sets = None, as_js
     return DONE
 
 
-@ingest.command
 def frames(
     file: Annotated[Path, Parameter(help="Firehose frames, each [u32 little-endian length][bytes].")],
     *,
@@ -101,7 +85,6 @@ def frames(
     return _feed(work, as_json=as_json)
 
 
-@ingest.command
 def car(
     file: Annotated[Path, Parameter(help="A whole repo as CAR v1.")],
     *,
@@ -172,11 +155,30 @@ def _fail(code: int, message: str) -> int:
     return code
 
 
+def command_line() -> cyclopts.App:
+    ingest = cyclopts.App(name="ingest", help="Feed a file into a running network, or into a data directory at rest.")
+    for command in (frames, car):
+        ingest.command(command)
+    whole = cyclopts.App(
+        name="headrace",
+        help="An AT Protocol backend built as one river: writes enter a log, everything read is a view of it.",
+        help_epilogue=(
+            "Every setting is also a variable HEADRACE_NAME, a key of the TOML file named by --config, "
+            "and a flag --set NAME=VALUE: docs/settings.md.\n\n"
+            "Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 input refused, 4 data directory in use."
+        ),
+        version=lambda: f"headrace {version('headrace')}",
+    )
+    for part in (up, status, ingest):
+        whole.command(part)
+    return whole
+
+
 def main() -> None:
     """The entry point `headrace`."""
     os.umask(0o077)  # what it writes is its owner's alone
     try:
-        code = app(exit_on_error=False, print_error=True, result_action="return_value")
+        code = command_line()(exit_on_error=False, print_error=True, result_action="return_value")
     except cyclopts.CycloptsError:
         code = USAGE
     except SettingsError as error:
