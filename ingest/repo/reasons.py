@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import StrEnum
 
+from schemas.cid import Cid
 from schemas.errors import Refused
 
 Load = Callable[[bytes], bytes]
@@ -65,5 +66,5 @@ class MissingBlock(Refused):
     """A block that a walk needs is not there; `cid` is its binary CID."""
 
     def __init__(self, cid: bytes, why: str = "needed to walk the tree") -> None:
-        super().__init__(RepoReason.MISSING_BLOCK, f"block {cid.hex()} is missing ({why})")
+        super().__init__(RepoReason.MISSING_BLOCK, f"block {Cid(cid)} is missing ({why})")
         self.cid = cid
