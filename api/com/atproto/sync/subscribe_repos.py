@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from api.errors import unavailable
 from api.firehose import FirehoseHub, TooSlowError
+from api.metrics import HttpMetrics
 from api.xrpc import Ctx, Endpoint
 from ingest.repo.frame import error_frame, info_frame
 
@@ -36,7 +36,7 @@ async def handle(ctx: Ctx) -> web.StreamResponse:
         raise unavailable(f"{SUBSCRIBERS_MAX} subscribers already; try again later")
     await socket.prepare(request)
     metrics = ctx.services.metrics
-    sender = asyncio.ensure_future(_send(socket, hub, ctx.params.get("cursor"), metrics.frames.inc))
+    sender = asyncio.ensure_future(_send(socket, hub, ctx.params.get("cursor"), metrics))
     listener = asyncio.ensure_future(_until_closed(socket))
     metrics.subscribers.inc()
     try:
@@ -46,21 +46,20 @@ async def handle(ctx: Ctx) -> web.StreamResponse:
         for task in (sender, listener):
             task.cancel()
         done = await asyncio.gather(sender, listener, return_exceptions=True)
-    if isinstance(done[0], str):
-        metrics.subscribers_cut.labels(done[0]).inc()
-    elif isinstance(done[0], Exception) and not isinstance(done[0], ConnectionError):
+    if isinstance(done[0], Exception) and not isinstance(done[0], ConnectionError):
         raise done[0]
     return socket
 
 
-async def _send(socket: web.WebSocketResponse, hub: FirehoseHub, cursor: int | None, count: Any) -> str:
-    """Send until the subscriber must be cut; the answer says why, as a bounded label."""
+async def _send(socket: web.WebSocketResponse, hub: FirehoseHub, cursor: int | None, metrics: HttpMetrics) -> None:
+    """Send until the subscriber must be cut. That is counted first: closing lets the listener end, and so this."""
     oldest, newest, _ = hub.bounds()
     after = newest if cursor is None else cursor
     if after > newest:
+        metrics.subscribers_cut.labels("future_cursor").inc()
         await socket.send_bytes(error_frame("FutureCursor", "Cursor in the future."))
         await socket.close(code=WSCloseCode.POLICY_VIOLATION)
-        return "future_cursor"
+        return
     # With nothing kept (oldest 0) the window begins behind the newest.
     if 0 < after < (oldest or newest + 1) - 1:
         message = "Requested cursor exceeded limit. Possibly missing events"
@@ -77,15 +76,14 @@ async def _send(socket: web.WebSocketResponse, hub: FirehoseHub, cursor: int | N
                 async with asyncio.timeout(_SEND_SECONDS):
                     for frame in frames:
                         await socket.send_bytes(frame)
-            except TooSlowError:
+            except (TooSlowError, TimeoutError) as slow:
+                reason = "too_slow" if isinstance(slow, TooSlowError) else "stalled"
+                metrics.subscribers_cut.labels(reason).inc()
                 await _close_slow(socket)
-                return "too_slow"
-            except TimeoutError:
-                await _close_slow(socket)
-                return "stalled"
-            count(len(frames))
+                return
+            metrics.frames.inc(len(frames))
+    metrics.subscribers_cut.labels("shutdown").inc()
     await socket.close(code=WSCloseCode.GOING_AWAY)
-    return "shutdown"
 
 
 async def _close_slow(socket: web.WebSocketResponse) -> None:
