@@ -120,7 +120,7 @@ async def populate(connections: list[Connection], seed: int = 1) -> World:
     latest = root
     for number in range(REPLIES):
         parent = root if number % 4 else latest
-        reply = post(rng, now - timedelta(seconds=50 - number * 0.1), reply={"root": root, "parent": parent})
+        reply = post(rng, now - timedelta(seconds=rng.uniform(60, 86_400)), reply={"root": root, "parent": parent})
         uri, cid = (await apply(first, world.authors[number], [create("app.bsky.feed.post", reply)]))[0]
         latest = {"uri": uri, "cid": cid}
     return world
