@@ -1,22 +1,27 @@
 """`headrace up` as clients see it: steps of a random network over HTTP, what was acknowledged, and what may have been.
 
-`kept` is what every record must be, by the answers alone (URI to CID). A request that got no answer is `unsure` until
-the log has told which it was. Does not own the process (`tests/support/network.py`).
+`kept` is what every record must be, by the answers alone (URI to CID). What a request without an answer would have
+changed is `unsure`, by account, from what to what, until the log has told which it was.
+Does not own the process (`tests/support/network.py`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import b64encode
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
 import apsw
 
+from schemas.cid import Cid
 from schemas.entry_codec import decode
 from tests.oracle.model import Model
 from tests.support.asking import AnsweredError, _text
+from tests.support.fast_network import encoded
 from tests.support.network import Network
 from tests.support.random_network import Named, Status, Step, Takedown, Write
 
@@ -44,7 +49,7 @@ class HttpNetwork:
         self.dids: list[str] = []
         self.tokens: dict[str, str] = {}
         self.kept: dict[str, str] = {}
-        self.unsure: dict[str, tuple[str | None, str | None]] = {}
+        self.unsure: dict[str, dict[str, tuple[str | None, str | None]]] = {}
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.gone: set[str] = set()
         self.asked = 0
@@ -115,13 +120,12 @@ class HttpNetwork:
         token = next(found[1] for mail in mails if did in mail and (found := re.search(r"token:\s+(\S+)", mail)))
         self.gone.add(did)
         mine = {uri for uri in self.kept if uri.startswith(f"at://{did}/")}
-        self.unsure |= {uri: (self.kept.pop(uri), None) for uri in mine}
+        self.unsure[did] = {uri: (self.kept.pop(uri), None) for uri in mine}
         status, body = await self.call(
             "POST", "com.atproto.server.deleteAccount", json={"did": did, "password": PASSWORD, "token": token}
         )
         assert status == 200, body
-        for uri in mine:
-            del self.unsure[uri]
+        del self.unsure[did]
 
     # --- steps ---
 
@@ -136,6 +140,20 @@ class HttpNetwork:
             await self._plain("com.atproto.identity.updateHandle", step.did, {"handle": step.handle})
         elif isinstance(step, Takedown):
             await self._take_down(step)
+
+    async def do_all(self, steps: Iterable[Step]) -> None:
+        """Every account does its own steps in order, all accounts at once. Raises DiedError when all have noticed."""
+        by_account: dict[str, list[Step]] = {}
+        for step in steps:
+            owner = step.subject.removeprefix("at://").split("/")[0] if isinstance(step, Takedown) else step.did
+            by_account.setdefault(owner, []).append(step)
+        ends = await asyncio.gather(*map(self._in_turn, by_account.values()), return_exceptions=True)
+        for end in sorted((end for end in ends if end is not None), key=lambda end: isinstance(end, DiedError)):
+            raise end
+
+    async def _in_turn(self, steps: list[Step]) -> None:
+        for step in steps:
+            await self.do(step)
 
     async def _plain(self, nsid: str, did: str, body: Json | None) -> None:
         status, answer = await self.call("POST", nsid, did, **({} if body is None else {"json": body}))
@@ -159,18 +177,20 @@ class HttpNetwork:
 
     async def write(self, step: Write) -> None:
         """One commit: one call of the kind that fits."""
-        did, before, writes = step.did, {}, []
+        did, writes = step.did, []
+        change: dict[str, tuple[str | None, str | None]] = {}
         for path, value in step.changes:
             uri, (collection, _, rkey) = f"at://{did}/{path}", path.partition("/")
-            before[uri] = self.kept.get(uri)
-            if value is None and before[uri] is None:
+            before = self.kept.get(uri)
+            if value is None and before is None:
                 continue
-            kind = "delete" if value is None else "create" if before[uri] is None else "update"
+            change[uri] = (before, None if value is None else str(Cid.of_cbor(encoded(value))))
+            kind = "delete" if value is None else "create" if before is None else "update"
             write = {"$type": f"com.atproto.repo.applyWrites#{kind}", "collection": collection, "rkey": rkey}
             writes.append(write if value is None else {**write, "value": value})
         if not writes:
             return
-        self.unsure = {uri: (cid, "?") for uri, cid in before.items()}
+        self.unsure[did] = change
         if len(writes) > 1:
             status, body = await self._post(did, "applyWrites", {"writes": writes, "validate": False})
             answers = body.get("results", [])
@@ -184,7 +204,7 @@ class HttpNetwork:
                 name = "createRecord" if kind == "create" else "putRecord"
                 status, body = await self._post(did, name, {**write, **record})
             answers = [body]
-        self.unsure = {}
+        del self.unsure[did]
         assert status < 500, body
         if status == 200:
             for write, answer in zip(writes, answers, strict=True):
@@ -234,14 +254,15 @@ class HttpNetwork:
 
     def settle_unsure(self, model: Model) -> None:
         """What had no answer is as it was or as it was to be, all of it."""
-        found = {uri: str(model.records[uri].cid) if uri in model.records else None for uri in self.unsure}
-        as_it_was = [found[uri] == before for uri, (before, _) in self.unsure.items()]
-        assert all(as_it_was) or not any(as_it_was), f"half of a commit is there: {self.unsure}, {found}"
-        for uri, cid in found.items():
-            if cid is None:
-                self.kept.pop(uri, None)
-            else:
-                self.kept[uri] = cid
+        for change in self.unsure.values():
+            found = {uri: model.records[uri].cid if uri in model.records else None for uri in change}
+            was, would_be = ({uri: pair[at] for uri, pair in change.items()} for at in (0, 1))
+            assert found in (was, would_be), f"half of a commit is there: {change}, {found}"
+            for uri, cid in found.items():
+                if cid is None:
+                    self.kept.pop(uri, None)
+                else:
+                    self.kept[uri] = cid
         self.unsure = {}
 
     async def reads_back(self, model: Model) -> int:
