@@ -170,9 +170,12 @@ def take_apart(data: bytes, height: int | None) -> Parts | None:
     digests = [sha256(key).digest() for key in keys]
     layers = set(map(_BYTE_HEIGHT.__getitem__, map(_FIRST, digests)))
     layer = layers.pop()
-    if layer == 4 and not layers:
-        layers = set(map(_layer, digests))
-        layer = layers.pop()
+    if layer == 4 and not layers:  # the second byte tells four more; what lies above is one node in thousands
+        layers = set(map(_BYTE_HEIGHT.__getitem__, map(_SECOND, digests)))
+        layer = 4 + layers.pop()
+        if layer == 8 and not layers:
+            layers = set(map(_layer, digests))
+            layer = layers.pop()
     if layers or (height is not None and layer != height):
         return None
     if layer == 0 and (left is not None or any(map(_T, entries))):
@@ -261,7 +264,8 @@ def encode_entry(previous: bytes, key: bytes, value: bytes, kid: bytes | None) -
 _BYTE_HEIGHT = [4 if byte == 0 else (8 - byte.bit_length()) // 2 for byte in range(256)]  # 4 = look further
 _ARRAY = [head(0x80, n) for n in range(24)]
 _LENGTHS = [head(0x40, n) for n in range(256)]
-_KP, _T, _V, _FIRST = itemgetter("k", "p"), itemgetter("t"), itemgetter("v"), itemgetter(0)
+_KP, _T, _V = itemgetter("k", "p"), itemgetter("t"), itemgetter("v")
+_FIRST, _SECOND = itemgetter(0), itemgetter(1)
 _ENTRY = (
     rb"\xa4ak(?:[\x40-\x57]|X[\x18-\xff])[0-9A-Za-z._:~/-]*ap(?:[\x00-\x17]|\x18[\x18-\xff])"
     rb"at(?:\xf6|\xd8\x2aX%\x00\x01q\x12\x20.{32})av\xd8\x2aX%\x00\x01[qU]\x12\x20.{32}"

@@ -219,3 +219,24 @@ def test_the_fast_reader_accepts_nothing_that_the_book_refuses():
 
     assert accepted > 1_000
     assert refused > 10_000
+
+
+def test_keys_of_high_layers_are_told_apart():
+    """Layers from 4 on lie beyond a digest's first byte, those from 8 on beyond its second."""
+    found: dict[int, list[str]] = {layer: [] for layer in range(4, 9)}
+    n = 0
+    while any(len(keys) < 2 for keys in found.values()):
+        n += 1
+        layer = height_of(b"a.b.c/%06d" % n)
+        if layer in found:
+            found[layer].append(f"a.b.c/{n:06}")
+
+    for layer, keys in found.items():
+        raw = node(*entries_of(keys[:2]))
+        assert decode(raw, b"cid", None).height == decode_by_the_book(raw, b"cid", None).height == layer
+        for other in found.keys() - {layer}:
+            raw = node(*entries_of(sorted((keys[0], found[other][0]))))
+            assert take_apart(raw, None) is None
+            with pytest.raises(Refused) as refused:
+                decode(raw, b"cid", None)
+            assert refused.value.reason == RepoReason.NODE_HEIGHT
