@@ -21,6 +21,7 @@ from cyclopts import Parameter
 from headrace import client, logs
 from headrace.lock import DirectoryError, LockedError
 from headrace.settings import Settings, SettingsError, load
+from schemas.errors import InvariantError
 
 DONE, FAILED, USAGE, REFUSED, IN_USE = range(5)
 
@@ -114,6 +115,8 @@ def _feed(work: Any, *, as_json: bool) -> int:
         return _fail(REFUSED, str(error))
     except DirectoryError as error:
         return _fail(USAGE, str(error))
+    except InvariantError as error:
+        return _fail(FAILED, str(error))
     except (LockedError, client.NotRunningError) as error:
         return _fail(IN_USE, str(error))
     except OSError as error:

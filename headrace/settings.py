@@ -96,6 +96,13 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
+    @field_validator("data", mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if value == "":  # would be the working directory
+            raise ValueError("expected a directory; a dot is the working directory")
+        return value
+
     @field_validator("handle_domains", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
@@ -106,7 +113,7 @@ class Settings(BaseSettings):
     def _dotted(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         wrong = [domain for domain in value if not domain.startswith(".") or len(domain) < 3]
         if wrong or not value:
-            raise ValueError(f"each domain needs a leading dot, as in .example.com; found {wrong or 'none'}")
+            raise ValueError("each domain needs a leading dot, as in .example.com")
         return value
 
     @model_validator(mode="after")

@@ -179,6 +179,17 @@ def test_a_repo_imports_record_by_record_or_not_at_all(tmp_path: Path, vectors: 
     assert orjson.loads(taken.stdout)["accepted"] > 10
 
 
+def test_a_directory_of_other_shards_is_refused_with_the_cure(tmp_path: Path, vectors: Callable[[str], Path]) -> None:
+    car = ("ingest", "car", vectors(f"{CORPUS}/repo.car"), "--data", tmp_path / "data")
+
+    headrace(*car)
+    refused = headrace(*car, "--set", "shards=2")
+
+    assert refused.returncode == 1
+    assert "shards is 1, expected 2" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_an_absent_file_is_a_failure(tmp_path: Path) -> None:
     done = headrace("ingest", "car", tmp_path / "absent.car", "--data", tmp_path / "data")
 

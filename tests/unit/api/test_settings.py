@@ -119,6 +119,8 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: p
         ({"shards": "x"}, "", {}, ("shards", "--set shards")),
         ({"handle_domains": "test"}, "", {}, ("handle_domains", "leading dot")),
         ({"port": 2582}, "", {}, ("must differ",)),
+        ({"data": ""}, "", {}, ("data", "expected a directory", "--data")),
+        ({}, "", {"HEADRACE_DATA": ""}, ("data", "expected a directory", "HEADRACE_DATA")),
         ({}, "colour = 1\n", {}, ("colour", "no such setting", "docs/settings.md")),
         ({}, "shards = 0\n", {}, ("shards", "headrace.toml")),
         ({}, "shards = \n", {}, ("headrace.toml", "expected TOML", "line 1")),
