@@ -15,7 +15,7 @@ import apsw
 
 from schemas.errors import InvariantError
 
-PAGES = 2000
+PAGES = 4000  # 32 MB: fewer checkpoints move the same page less often, and halt the writer less often
 
 
 class Checkpointer:
