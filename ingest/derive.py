@@ -106,13 +106,15 @@ def derive(entry: Entry, partial: bool, end: int, state: State, room: int = STEP
     known = state.known(entry.did) or Known(Head(entry.did))
     step = Step(entry.did, end)
     if isinstance(entry, Identity):
-        _set_account(step, known, msgspec.structs.replace(known.head, handle=entry.handle), entry.time)
+        _set_account(
+            step, known, msgspec.structs.replace(known.head, handle=entry.handle, verified_at=entry.time), entry.time
+        )
         frame = identity_frame(did=entry.did, time=from_micros(entry.time), handle=entry.handle)
         step.event = ("identity", *frame)
         return step
     head = msgspec.structs.replace(known.head, status=entry.status)
     if entry.status == "deleted":
-        head = Head(head.did, head.rev, status="deleted", handle=head.handle, taken_down=head.taken_down)
+        head = msgspec.structs.replace(head, data=None, commit=None, commit_block=None, partial=False)
     known = _set_account(step, known, head, entry.time)
     step.event = _account_event(head, entry.time)
     if entry.status == "deleted":
@@ -200,9 +202,7 @@ def did_of(entry: Entry) -> Did:
     return entry.did
 
 
-def _records(
-    step: Step, rev: Tid, time: int, ops: tuple[Op, ...], state: State, *, whole: bool = False
-) -> None:
+def _records(step: Step, rev: Tid, time: int, ops: tuple[Op, ...], state: State, *, whole: bool = False) -> None:
     """HOT: one entry an operation.
 
     `whole`: a commit to a repo of which nothing is missing. What it creates was not there, as its inversion has shown,
@@ -252,7 +252,10 @@ def _bury(step: Step, head: Head, time: int, state: State, room: int) -> None:
 
 def _set_account(step: Step, known: Known, head: Head, time: int) -> Known:
     offset = step.end + 1
-    step.put(AccountEntry(head.did, head.handle, head.effective_status, time, offset, offset), known.account_at)
+    step.put(
+        AccountEntry(head.did, head.handle, head.effective_status, head.verified_at, time, offset, offset),
+        known.account_at,
+    )
     step.known = Known(head, known.head_at, offset)
     return step.known
 
@@ -270,5 +273,7 @@ def _set_head(step: Step, known: Known, entry: Commit | Sync | Diff, block: byte
     step.put(
         HeadEntry(entry.did, entry.rev, entry.data, entry.commit, block, entry.time, offset, offset), known.head_at
     )
-    head = Head(entry.did, entry.rev, entry.data, entry.commit, block, old.status, old.handle, partial, old.taken_down)
+    head = msgspec.structs.replace(
+        old, rev=entry.rev, data=entry.data, commit=entry.commit, commit_block=block, partial=partial
+    )
     step.known = Known(head, offset, known.account_at)

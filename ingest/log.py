@@ -46,7 +46,8 @@ class Head(msgspec.Struct, frozen=True):
 
     `status` is what the owner or host set, `taken_down` what moderation laid over it. `partial`: history before the
     head is missing (EXACTNESS 19), so the repo index may lack keys. Without a repo, `data` and `commit` are None;
-    `rev` may still stand then (a deleted repo's last one), and later ones must be above it.
+    `rev` may still stand then (a deleted repo's last one), and later ones must be above it. `verified_at` is the log
+    time of the entry that set the handle; 0 before the first.
     """
 
     did: Did
@@ -58,6 +59,7 @@ class Head(msgspec.Struct, frozen=True):
     handle: Handle | None = None
     partial: bool = False
     taken_down: bool = False
+    verified_at: int = 0
 
     @property
     def effective_status(self) -> Status:

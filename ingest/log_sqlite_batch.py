@@ -27,10 +27,10 @@ from schemas.topics import shard_of
 Result = list[Appended] | Rejected
 
 _HEADS = (
-    "INSERT INTO heads(account, did, rev, head_at, account_at, status, handle, partial, taken_down) "
-    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(account) DO UPDATE SET rev=excluded.rev, head_at=excluded.head_at, "
-    "account_at=excluded.account_at, status=excluded.status, handle=excluded.handle, partial=excluded.partial, "
-    "taken_down=excluded.taken_down"
+    "INSERT INTO heads(account, did, rev, head_at, account_at, status, handle, partial, taken_down, verified_at) "
+    "VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT(account) DO UPDATE SET rev=excluded.rev, "
+    "head_at=excluded.head_at, account_at=excluded.account_at, status=excluded.status, handle=excluded.handle, "
+    "partial=excluded.partial, taken_down=excluded.taken_down, verified_at=excluded.verified_at"
 )
 
 
@@ -276,4 +276,5 @@ class Batch:
         account_at = None if known.account_at is None else high | known.account_at
         number = self.numbers[did]
         places = (head_at, account_at)
-        return (number, did, head.rev, *places, head.status, head.handle, head.partial, head.taken_down)
+        marks = (head.partial, head.taken_down, head.verified_at)
+        return (number, did, head.rev, *places, head.status, head.handle, *marks)

@@ -19,8 +19,8 @@ from schemas.syntax import Did, Handle
 from schemas.tid import Tid
 
 _HEAD = (
-    "SELECT h.account, h.rev, h.head_at, h.account_at, h.status, h.handle, h.partial, h.taken_down, r.cid, r.value "
-    "FROM heads h LEFT JOIN records r ON r.id=h.head_at WHERE h.did=?"
+    "SELECT h.account, h.rev, h.head_at, h.account_at, h.status, h.handle, h.partial, h.taken_down, "
+    "h.verified_at, r.cid, r.value FROM heads h LEFT JOIN records r ON r.id=h.head_at WHERE h.did=?"
 )
 _PLACE = (
     "SELECT i.at, coalesce(r.first_time, r.time) FROM repo_index i LEFT JOIN records r ON r.id=i.at "
@@ -107,7 +107,7 @@ class SqliteIndex:
         rows = rows_of(self._con, _HEAD, (did,))
         if not rows:
             return None
-        number, rev, head_at, account_at, status, handle, partial, taken_down, data, block = rows[0]
+        number, rev, head_at, account_at, status, handle, partial, taken_down, verified_at, data, block = rows[0]
         head = Head(
             Did(did),
             rev and Tid(rev),
@@ -118,6 +118,7 @@ class SqliteIndex:
             handle and Handle(handle),
             bool(partial),
             bool(taken_down),
+            verified_at,
         )
         known = Known(head, head_at and head_at & OFFSET_MASK, account_at and account_at & OFFSET_MASK)
         self.committed({did: known}, {did: number})

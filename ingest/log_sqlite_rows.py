@@ -43,7 +43,8 @@ def to_row(entry: Derived, at: int, account: int | None, replaces: int | None) -
     if isinstance(entry, HeadEntry):
         return (at, HEAD, account, None, entry.data.raw, entry.commit_block, entry.rev, None, entry.time, replaces)
     if isinstance(entry, AccountEntry):
-        return (at, ACCOUNT, account, entry.handle, None, None, entry.status, None, entry.time, replaces)
+        verified_at = entry.verified_at
+        return (at, ACCOUNT, account, entry.handle, None, None, entry.status, verified_at, entry.time, replaces)
     return (at, TAKEDOWN, None, entry.uri, None, None, None, int(entry.takedown), entry.time, replaces)
 
 
@@ -59,7 +60,7 @@ def of_row(row: Any) -> Derived:
     if kind == HEAD:
         return HeadEntry(Did(did), Tid(rev), Cid(cid), Cid.of_cbor(value), value, time, n, n)
     if kind == ACCOUNT:
-        return AccountEntry(Did(did), path and Handle(path), rev, time, n, n)
+        return AccountEntry(Did(did), path and Handle(path), rev, first, time, n, n)
     return TakedownEntry(path, bool(first), time, n, n)
 
 

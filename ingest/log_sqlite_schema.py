@@ -29,7 +29,8 @@ CREATE TABLE firehose(
   seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, source INTEGER, kind TEXT, did TEXT, head BLOB, tail BLOB);
 CREATE TABLE heads(
   account INTEGER PRIMARY KEY, did TEXT NOT NULL UNIQUE, rev TEXT, head_at INTEGER, account_at INTEGER,
-  status TEXT NOT NULL, handle TEXT, partial INTEGER NOT NULL, taken_down INTEGER NOT NULL);
+  status TEXT NOT NULL, handle TEXT, partial INTEGER NOT NULL, taken_down INTEGER NOT NULL,
+  verified_at INTEGER NOT NULL);
 CREATE TABLE repo_index(
   account INTEGER NOT NULL, path TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(account, path)) WITHOUT ROWID;
 CREATE TABLE takedowns(uri TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;

@@ -137,11 +137,15 @@ class HeadEntry(msgspec.Struct, frozen=True):
 
 
 class AccountEntry(msgspec.Struct, frozen=True):
-    """An account's handle and the state that readers apply (a takedown lies over what the owner set)."""
+    """An account's handle and the state that readers apply (a takedown lies over what the owner set).
+
+    `verified_at` is the log time of the entry that set the handle: a later change of state does not renew a claim.
+    """
 
     did: Did
     handle: Handle | None
     status: Status
+    verified_at: int
     time: int
     n: int
     offset: int

@@ -26,7 +26,7 @@ TABLE = Table(
     columns=(
         text("handle", "as ingest verified it; NULL when none holds (present it as handle.invalid)"),
         text("status", "active, deactivated, deleted, suspended, takendown, desynchronized or throttled"),
-        integer("verified_at", "log time of the entry that set handle and status; 0 before the first"),
+        integer("verified_at", "log time of the entry that set the handle; 0 before the first"),
         text("display_name", "for search; empty when none"),
         blob("basic", "members of profileViewBasic: displayName, pronouns, avatar, createdAt"),
         blob("more", "members that profileView adds: description, indexedAt"),
@@ -42,7 +42,7 @@ _NO_PROFILE = ("", b"", b"", b"", b"", None)
 
 
 def _account(row: Row | None, did: str, entry: AccountEntry) -> Row:
-    return (did, entry.handle, entry.status, entry.time, *(_blank(did) if row is None else row)[4:])
+    return (did, entry.handle, entry.status, entry.verified_at, *(_blank(did) if row is None else row)[4:])
 
 
 def _profile(row: Row | None, did: str, record: Record | None) -> Row:

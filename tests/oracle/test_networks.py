@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +68,6 @@ def test_a_network_that_hypothesis_makes_up_is_what_the_model_says(dice, steps):
         asyncio.run(run(Path(directory), 0, steps, Watch(), dice))
 
 
-@pytest.mark.xfail(reason="verified_at is the time of the newest account entry, whatever that entry says", strict=True)
 async def test_a_handle_stays_with_who_verified_it_last_whatever_becomes_of_who_had_it(directory):
     network = await FastNetwork(directory, dids(2)).open()
     first, second = (Did(did) for did in network.dids)

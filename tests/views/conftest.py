@@ -78,7 +78,7 @@ class World:
 
     def account(self, owner, handle=None, status="active"):
         log, offset = self._place(owner)
-        log.append(AccountEntry(Did(owner), handle and Handle(handle), status, self.time, offset, offset))
+        log.append(AccountEntry(Did(owner), handle and Handle(handle), status, self.time, self.time, offset, offset))
 
     def delete_account(self, owner):
         self.account(owner, None, "deleted")
