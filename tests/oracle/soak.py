@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--from", type=int, default=1000, dest="first")
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--stop", action="store_true", help="at the first that fails")
     options = parser.parse_args()
     watch, failed, started = Watch(), [], time.monotonic()
     for seed in range(options.first, options.first + options.seeds):
@@ -33,9 +34,11 @@ def main() -> int:
         with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as directory:
             try:
                 asyncio.run(run(Path(directory), seed, options.steps, watch))
-            except AssertionError as error:
+            except Exception as error:  # noqa: BLE001 - said, and the run is red
                 failed.append(seed)
-                print(f"seed {seed} FAILED: {str(error)[:2000]}", flush=True)
+                print(f"seed {seed} FAILED: {error!r:.2000}", flush=True)
+                if options.stop:
+                    break
     seconds = time.monotonic() - started
     print(f"{options.seeds} seeds from {options.first}, {options.steps} steps each, {seconds:.0f} s, failed: {failed}")
     for name, count in sorted(watch.counts.items()):

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from ingest.log_sqlite import SqliteLog
 from processors.run_embedded import EmbeddedRunner
 from schemas import cbor
 from schemas.data import from_json
-from schemas.entries import Account, Entry, Identity, Moderation
+from schemas.entries import Account, Commit, Identity, Moderation
 from schemas.syntax import Did, Handle
+from schemas.tid import tid_from_micros
 from tests.oracle.model import Model
 from tests.support.random_network import Again, Named, Status, Step, Takedown, Write
 from tests.support.signed_repo import SignedRepo
@@ -47,7 +47,7 @@ class FastNetwork:
         self.repos = {did: SignedRepo(did, START, n + 1) for n, did in enumerate(names)}
         self.model = Model()
         self._read = [0] * shards
-        self._last: dict[str, Entry] = {}
+        self._last: dict[str, Commit] = {}
         self.rejected = 0
         self.generation = 0
 
@@ -102,7 +102,14 @@ class FastNetwork:
         elif isinstance(step, Takedown):
             await self._append([Moderation(step.subject, "because" if step.put else None)])
         elif isinstance(step, Again) and step.did in self._last:
-            await self._append([self._last[step.did]])
+            await self._again(step)
+
+    async def _again(self, step: Again) -> None:
+        entry, repo = self._last[step.did], self.repos[step.did]
+        if step.forked and repo.data is not None and entry.prev_data != repo.data:
+            repo.clock = max(repo.clock, self.clock) + 1000
+            entry = msgspec.structs.replace(entry, rev=tid_from_micros(repo.clock, 7))
+        await self._append([entry])
 
     async def _write(self, step: Write) -> None:
         changes = [(path, None if value is None else encoded(value)) for path, value in step.changes]
@@ -139,12 +146,3 @@ class FastNetwork:
 
 def encoded(value: Any) -> bytes:
     return cbor.encode(from_json(value))
-
-
-async def quiet(awaitable: Any) -> None:
-    with contextlib.suppress(Rejected):
-        await awaitable
-
-
-def with_time(entry: Entry, time: int) -> Entry:
-    return msgspec.structs.replace(entry, time=time)

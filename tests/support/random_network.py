@@ -53,9 +53,10 @@ class Takedown:
 
 @dataclass(frozen=True)
 class Again:
-    """An entry that the log has taken comes once more."""
+    """An entry that the log has taken comes once more; `forked`: with a newer rev, as if the host had forked."""
 
     did: str
+    forked: bool = False
 
 
 Step = Write | Status | Named | Takedown | Again
@@ -135,7 +136,7 @@ class RandomNetwork:
             "leave": self._leave,
             "named": self._named,
             "take_down": self._take_down,
-            "again": lambda: Again(self.dice.choice(self.dids)),
+            "again": lambda: Again(self.dice.choice(self.dids), forked=self.dice.random() < 0.5),
             "diff": self._diff,
         }
 

@@ -1,0 +1,253 @@
+"""Is the oracle awake? Each mutant breaks one rule in a copy of the tree; what is said to notice must fail.
+
+`python tests/oracle/mutants.py [WORD]` runs those whose name has WORD. It prints the score; exit code 1 if one lives.
+A mutant whose text is not found any more is an error: rewrite it with the code.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("schemas", "ingest", "views", "processors", "api", "headrace", "tests")
+_MEMORY = Path("/dev/shm")
+
+# What may notice, from the quickest.
+SOAK = ("tests/oracle/soak.py", "--seeds", "40", "--from", "0", "--steps", "300", "--stop")
+ROWS = ("-m", "pytest", "-x", "-q", "tests/oracle/test_same_rows.py")
+ORDERS = ("-m", "pytest", "-x", "-q", "tests/oracle/test_timeline_orders.py")
+VIEWS_CRASH = ("-m", "pytest", "-x", "-q", "tests/chaos/test_views_crash.py")
+NETWORK_CRASH = ("-m", "pytest", "-x", "-q", "tests/chaos/test_network_crash.py")
+
+
+class Mutant(NamedTuple):
+    name: str
+    file: str
+    old: str
+    new: str
+    noticed_by: tuple[str, ...] = SOAK
+
+
+MUTANTS = (
+    Mutant(
+        "duplicate messages are let in",
+        "processors/marks.py",
+        "if newest is not None and place <= newest:",
+        "if False:",
+        ROWS,
+    ),
+    Mutant(
+        "the newest duplicate counts, not the smallest key",
+        "processors/step.py",
+        "if old is None or row[:size] <= old[:size]:",
+        "if True:",
+    ),
+    Mutant(
+        "when the one that counts goes nobody follows it",
+        "processors/step.py",
+        "new = left[0] if left else None",
+        "new = None",
+    ),
+    Mutant(
+        "an older key does not take over",
+        "processors/step.py",
+        "if old is None or row[:size] <= old[:size]:",
+        "if old is None:",
+    ),
+    Mutant(
+        "what is gone stays in the tables of the record's shard",
+        "processors/step.py",
+        "        for key in gone:\n            overlay.delete(table, key)\n        if feed.first is None:",
+        "        if feed.first is None:",
+    ),
+    Mutant(
+        "what is gone stays in the tables of the subject's shard",
+        "views/fold.py",
+        "    for key in edge.drops:\n        overlay.delete(table, key)\n",
+        "",
+    ),
+    Mutant("counts only rise", "views/fold.py", "values[place] += delta", "values[place] += max(delta, 0)"),
+    Mutant(
+        "created in the future, sorted in the future",
+        "views/record.py",
+        "        min(created, first_time),\n",
+        "        created,\n",
+    ),
+    Mutant(
+        "an update makes a record new",
+        "ingest/derive.py",
+        "first = time if place is None else place[1]\n            now = (offset, first)",
+        "first = time\n            now = (offset, first)",
+    ),
+    Mutant(
+        "a retried commit is accepted",
+        "ingest/verdict.py",
+        "entry.rev <= head.rev:\n        return _not_above",
+        "entry.rev < head.rev:\n        return _not_above",
+    ),
+    Mutant(
+        "any commit extends any repo",
+        "ingest/verdict.py",
+        "if entry.prev_data != head.data:",
+        "if False:",
+    ),
+    Mutant(
+        "a deleted account keeps its records",
+        "ingest/derive.py",
+        "for path, (at, first) in live[:room]:",
+        "for path, (at, first) in ():",
+    ),
+    Mutant(
+        "a takedown is undone by a change of state",
+        "ingest/log.py",
+        'return "takendown" if self.taken_down and',
+        'return "takendown" if False and',
+    ),
+    Mutant("invalid records count", "processors/decode.py", "self._catalogue.check_record(collection, value)", "pass"),
+    Mutant(
+        "keys of any form count", "processors/decode.py", "self._catalogue.check_key(collection, entry.rkey)", "pass"
+    ),
+    Mutant(
+        "replies to others are among an author's threads",
+        "views/author_feed.py",
+        'elif reply["root"]["uri"].startswith(f"at://{did}/"):',
+        "else:",
+    ),
+    Mutant(
+        "a new follower is given nothing",
+        "views/followers.py",
+        "    if puts or complete_since is not None:",
+        "    if False:",
+        ORDERS,
+    ),
+    Mutant(
+        "what a new follower was not given is forgotten",
+        "views/followers.py",
+        "    if len(recent) > keep:",
+        "    if False:",
+        ORDERS,
+    ),
+    Mutant(
+        "a trimmed feed says that it is whole",
+        "views/recent_by_author.py",
+        "        trimmed = await _trim(",
+        "        await _trim(",
+        ORDERS,
+    ),
+    Mutant(
+        "pulled posts are read from nowhere",
+        "views/timeline_read.py",
+        "        for author in pulled:",
+        "        for author in ():",
+        ORDERS,
+    ),
+    Mutant(
+        "a big author is forgotten with the first pull that goes",
+        "views/recent_by_author.py",
+        "elif pulls == 0 < had:",
+        "elif pulls < had:",
+        ORDERS,
+    ),
+    Mutant(
+        "a trimmed timeline says that it is whole",
+        "processors/folding.py",
+        "        await _raise_complete_since(reader, rows[0][1], offset, overlay)\n",
+        "",
+        ORDERS,
+    ),
+    Mutant(
+        "who was unfollowed stays in the timeline",
+        "views/timeline_read.py",
+        "items = [item for item in items if item[3] in followed]",
+        "pass",
+        ORDERS,
+    ),
+    Mutant(
+        "a post that moved stays where it was",
+        "views/timeline_read.py",
+        "return bool(post[_POST_SORT_AT] == item.sort_at)",
+        "return True",
+        ORDERS,
+    ),
+    Mutant(
+        "a reader's own posts are not in the timeline",
+        "views/timeline_read.py",
+        "        parts += await self._feeds([reader], after, until, many)\n",
+        "",
+        ORDERS,
+    ),
+    Mutant(
+        "complete_since is not looked at",
+        "views/timeline_read.py",
+        "since: int | None = None if statics is None else statics[0]",
+        "since: int | None = None",
+        ORDERS,
+    ),
+    Mutant("blocks do not hide", "api/appview/rules.py", "return did in loaded.blocked", "return False"),
+    Mutant("blocks hide one way", "api/appview/loader.py", "viewer in (one, other)", "viewer == one"),
+    Mutant(
+        "blocks of others hide nothing",
+        "api/appview/rules.py",
+        "    if one == other:\n        return False\n",
+        "    return False\n",
+    ),
+    Mutant("suspended accounts are shown", "api/appview/rules.py", '"suspended", ', ""),
+    Mutant("records taken down are shown", "api/appview/rules.py", "loaded.taken[uri] is not None or ", ""),
+    Mutant("a page begins with the last of the page before", "views/sqlite_sql.py", "{'=' if upper else ''}", "="),
+    Mutant(
+        "progress is saved before the rows",
+        "views/store_sqlite.py",
+        '        writer.execute("BEGIN IMMEDIATE")\n',
+        '        self._write_progress(batch)\n        writer.execute("BEGIN IMMEDIATE")\n',
+        VIEWS_CRASH,
+    ),
+    Mutant(
+        "account files are not brought up to the log",
+        "ingest/pds/pds.py",
+        "        await pds._replay.run()\n",
+        "",
+        NETWORK_CRASH,
+    ),
+)
+
+
+def main() -> int:
+    word = sys.argv[1] if len(sys.argv) > 1 else ""
+    chosen = [mutant for mutant in MUTANTS if word in mutant.name]
+    alive = [mutant for mutant in chosen if not _killed(mutant)]
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} mutants killed")
+    for mutant in alive:
+        print(f"  alive: {mutant.name} ({mutant.file})")
+    return 1 if alive else 0
+
+
+def _killed(mutant: Mutant) -> bool:
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as directory:
+        copy = Path(directory)
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, copy / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", copy)
+        file = copy / mutant.file
+        text = file.read_text()
+        if text.count(mutant.old) < 1:
+            raise SystemExit(f"{mutant.name}: {mutant.file} does not say {mutant.old!r} any more: rewrite the mutant")
+        file.write_text(text.replace(mutant.old, mutant.new))
+        environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        run = subprocess.run(
+            [sys.executable, *mutant.noticed_by], cwd=copy, env=environment, capture_output=True, text=True, check=False
+        )
+    killed = run.returncode == 1
+    print(f"{'killed' if killed else 'ALIVE '}  {mutant.name}", flush=True)
+    if run.returncode not in (0, 1):
+        print(run.stdout[-2000:], run.stderr[-2000:])
+    return killed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
