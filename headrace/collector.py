@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ingest.identity.resolver import IdentityResolver
 from ingest.log_sqlite import SqliteLog
+from ingest.pds.pds import Pds
 from processors.run_embedded import EmbeddedRunner
 
 
@@ -83,3 +86,50 @@ class NetworkCollector(Collector):
             if reached < log.records_end(shard)
         ]
         return max(0.0, (self._now() - min(late)) / 1e6) if late else 0.0
+
+
+class CommitMetrics:
+    """What the log's writer tells of each commit."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "headrace_log_commit_duration_seconds",
+            "One transaction of the log made durable.",
+            buckets=(0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.25, 1.0),
+            registry=registry,
+        )
+        self._entries = Histogram(
+            "headrace_log_commit_entries",
+            "Entries that one transaction of the log held: the size of the group.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+            registry=registry,
+        )
+
+    def committed(self, entries: int, seconds: float) -> None:
+        self._seconds.observe(seconds)
+        self._entries.observe(entries)
+
+
+class HostCollector(Collector):
+    """What the PDS and identity resolution hold open and in memory."""
+
+    def __init__(self, pds: Pds, resolver: IdentityResolver) -> None:
+        self._pds = pds
+        self._resolver = resolver
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "headrace_account_files_open", "Account files open now.", value=self._pds.open_account_files
+        )
+        lookups = CounterMetricFamily(
+            "headrace_identity_lookups_total",
+            "DIDs and handles asked of the caches; a miss waits for a fetch.",
+            labels=["cache", "outcome"],
+        )
+        entries = GaugeMetricFamily("headrace_identity_cached_entries", "Answers kept.", labels=["cache"])
+        for cache, (hits, misses, kept) in self._resolver.lookups().items():
+            lookups.add_metric([cache, "hit"], hits)
+            lookups.add_metric([cache, "miss"], misses)
+            entries.add_metric([cache], kept)
+        yield lookups
+        yield entries

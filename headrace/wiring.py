@@ -32,7 +32,7 @@ from api.plc.app import build_plc_app
 from api.server import HEAD_MAX, PublicServer
 from api.xrpc import Services
 from headrace import secrets
-from headrace.collector import NetworkCollector
+from headrace.collector import CommitMetrics, HostCollector, NetworkCollector
 from headrace.listeners import address, bind, listen
 from headrace.lock import DirectoryLock
 from headrace.settings import Settings
@@ -133,7 +133,9 @@ class Network:
             plc = remote = PlcHttp(settings.plc_url)
             push(remote.close)
 
-        log = await SqliteLog.open(directory / "log.sqlite", shards=settings.shards)
+        log = await SqliteLog.open(
+            directory / "log.sqlite", shards=settings.shards, committed=CommitMetrics(registry).committed
+        )
         push(log.close)
         self._run(log.stopped(), "log")
 
@@ -166,6 +168,7 @@ class Network:
         push(runner.stop)
         self._run(keep_up(log, pds, runner, unix_micros), "upkeep")
         ProcessCollector(registry=registry)
+        registry.register(HostCollector(pds, resolver))
         registry.register(NetworkCollector(config.version, log, runner, unix_micros))
 
         hub = FirehoseHub(log, pds.hosts)

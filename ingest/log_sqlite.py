@@ -48,7 +48,15 @@ class SqliteLog:
     """`ingest.log.Log`; make one with `await SqliteLog.open(...)`."""
 
     def __init__(
-        self, path: Path, *, shards: int, first_seq: int, now: Callable[[], int], max_accounts: int, step: int
+        self,
+        path: Path,
+        *,
+        shards: int,
+        first_seq: int,
+        now: Callable[[], int],
+        max_accounts: int,
+        step: int,
+        committed: Callable[[int, float], None],
     ) -> None:
         self._shards = shards
         self._con = con = open_writer(path, shards=shards, first_seq=first_seq)
@@ -61,7 +69,15 @@ class SqliteLog:
         self._changed = LoopChanges(lambda: self._writer.ends.records, lambda: self._writer.ends.seq)
         expansions = read_expansions(con)
         self._writer = Writer(
-            con, self._index, Checkpointer(path, con), ends, expansions, now=now, step=step, published=self._publish
+            con,
+            self._index,
+            Checkpointer(path, con),
+            ends,
+            expansions,
+            now=now,
+            step=step,
+            published=self._publish,
+            committed=committed,
         )
 
     @classmethod
@@ -74,14 +90,24 @@ class SqliteLog:
         now: Callable[[], int] = _unix_micros,
         max_accounts: int = 8192,
         step: int = STEP,
+        committed: Callable[[int, float], None] = lambda _, __: None,
     ) -> SqliteLog:
         """Open or create the log at `path` and finish what a crash left half done.
 
         `first_seq` is the first seq of a new log: above every one served before it. `max_accounts` bounds the heads
-        kept in memory (about 1 KB each), `step` the derived entries of one transaction of an expansion. Raises
-        InvariantError when the file is of another number of shards.
+        kept in memory (about 1 KB each), `step` the derived entries of one transaction of an expansion. `committed` is
+        told the entries and the seconds of each commit. Raises InvariantError when the file is of another number of
+        shards.
         """
-        log = cls(path, shards=shards, first_seq=first_seq, now=now, max_accounts=max_accounts, step=step)
+        log = cls(
+            path,
+            shards=shards,
+            first_seq=first_seq,
+            now=now,
+            max_accounts=max_accounts,
+            step=step,
+            committed=committed,
+        )
         while log._writer.expansions:
             woken = asyncio.ensure_future(log._changed.next())
             await asyncio.wait((woken, log._writer.task), return_when=asyncio.FIRST_COMPLETED)

@@ -66,7 +66,10 @@ class Group:
 
 
 class Writer:
-    """`published` is called with every batch that is durable, after `ends` and heads and before its futures."""
+    """`published` is called with every batch that is durable, after `ends` and heads and before its futures.
+
+    `committed` is told how many entries a commit held, and the seconds it took.
+    """
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class Writer:
         now: Callable[[], int],
         step: int,
         published: Callable[[Batch], None],
+        committed: Callable[[int, float], None],
     ) -> None:
         self._con = con
         self._index = index
@@ -86,6 +90,8 @@ class Writer:
         self._now = now
         self._step = step
         self._published = published
+        self._committed = committed
+        self._took = 0.0
         self._waiting: deque[Group] = deque()
         self._waiting_bytes = 0
         self._cuts: deque[tuple[Cut, asyncio.Future[int]]] = deque()
@@ -169,6 +175,7 @@ class Writer:
             else:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._commit)
             point("log.after_commit")
+            self._committed(len(batch.commits), self._took)
         except Exception as error:
             for group in taken:
                 if not group.future.done():
@@ -193,7 +200,8 @@ class Writer:
         """Takes as long as the disk does; `_pause` is the longest of late."""
         begun = monotonic()
         self._con.execute("COMMIT")
-        self._pause = max(monotonic() - begun, self._pause * _PAUSE_FADES)
+        self._took = took = monotonic() - begun
+        self._pause = max(took, self._pause * _PAUSE_FADES)
 
     def _judge(self, batch: Batch, taken: list[Group]) -> tuple[list[Result], dict[Group, int]]:
         """Take from the queue what this transaction may hold; groups of a busy shard wait, in order.

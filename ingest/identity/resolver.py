@@ -90,6 +90,11 @@ class IdentityResolver:
                 self._names.forget(handle)
         self._dids.forget(did)
 
+    def lookups(self) -> dict[str, tuple[int, int, int]]:
+        """(hits, misses, entries) of each cache."""
+        caches: dict[str, SwrCache[Any]] = {"did": self._dids, "handle": self._names}
+        return {name: (cache.hits, cache.misses, len(cache)) for name, cache in caches.items()}
+
     async def close(self) -> None:
         await self._dids.close()
         await self._names.close()

@@ -49,6 +49,9 @@ class SwrCache(Generic[V]):
         self._known: OrderedDict[str, tuple[V | IdentityRefused, float]] = OrderedDict()
         self._flights: dict[str, asyncio.Task[V | IdentityRefused]] = {}
         self._gate = asyncio.Semaphore(bounds.concurrency)
+        self.hits = 0
+        """Answers from memory; `misses` waited for a fetch."""
+        self.misses = 0
 
     def __len__(self) -> int:
         return len(self._known)
@@ -60,6 +63,7 @@ class SwrCache(Generic[V]):
     async def get(self, key: str, *, refresh: bool = False) -> V:
         """`refresh` waits for a fetch that starts after this call."""
         if refresh:
+            self.misses += 1
             earlier = self._flights.get(key)
             if earlier is not None:
                 await asyncio.wait((earlier,))
@@ -70,10 +74,12 @@ class SwrCache(Generic[V]):
             age, bounds = self._now() - since, self._bounds
             negative = isinstance(value, IdentityRefused)
             if age < (bounds.negative if negative else bounds.expire):
+                self.hits += 1
                 self._known.move_to_end(key)
                 if not negative and age >= bounds.fresh and len(self._flights) < bounds.concurrency:
                     self._flight(key)
                 return _answer(value)
+        self.misses += 1
         return _answer(await asyncio.shield(self._flight(key)))
 
     def peek(self, key: str) -> V | None:

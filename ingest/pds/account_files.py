@@ -27,6 +27,10 @@ class AccountFiles:
         self._open: OrderedDict[str, AccountFile] = OrderedDict()
         self._thread = ThreadPoolExecutor(1, "account-files")
 
+    def __len__(self) -> int:
+        """Files that are open."""
+        return len(self._open)
+
     def path(self, did: str) -> Path:
         return account_path(self._root, did, ".sqlite")
 

@@ -204,6 +204,10 @@ class Pds:
             if not await self._creation.settle_pending():
                 return
 
+    @property
+    def open_account_files(self) -> int:
+        return len(self._files)
+
     async def close(self) -> None:
         """End the writes that have begun, bring every file up to the log."""
         if self._pending is not None:

@@ -56,6 +56,8 @@ _LABELS = {
     "shard": "`shard`: at most 64",
     "source": "`source`: `frames` or `car`",
     "version": "`version`: one",
+    "cache": "`cache`: `did` or `handle`",
+    "outcome": "`outcome`: `hit` or `miss`",
 }
 # By metric: the enums a `reason` is of, and the words beside them.
 REASONS: dict[str, tuple[tuple[type[StrEnum], ...], tuple[str, ...]]] = {

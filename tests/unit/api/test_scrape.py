@@ -123,6 +123,10 @@ async def test_what_happened_is_counted(scraped: Scraped) -> None:
     assert value("headrace_views_behind_entries") == 0
     assert value("headrace_views_freshness_seconds") == 0
     assert value("headrace_views_ready") == 1
+    assert value("headrace_log_commit_duration_seconds_count") >= 3
+    assert value("headrace_log_commit_entries_sum") == value("headrace_log_appended_entries_total")
+    assert value("headrace_account_files_open") == 1
+    assert ("headrace_identity_lookups_total", {"cache": "handle", "outcome": "miss"}) in scraped.labels
     assert value("headrace_build_info", version="0.1.0") == 1
 
 
@@ -143,6 +147,8 @@ async def test_every_label_keeps_its_bounds(scraped: Scraped) -> None:
         "rule": lambda _, found: found in rules,
         "source": lambda _, found: found in {"frames", "car"},
         "shard": lambda _, found: 0 <= int(found) < 64,
+        "cache": lambda _, found: found in {"did", "handle"},
+        "outcome": lambda _, found: found in {"hit", "miss"},
         "version": lambda _, found: found == "0.1.0",
         "le": lambda _, __: True,
         "reason": _is_reason,

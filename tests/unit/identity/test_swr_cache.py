@@ -40,6 +40,7 @@ async def test_a_fresh_answer_comes_from_memory():
     cache = source.cache()
 
     assert [await cache.get("a"), await cache.get("a")] == ["a:1", "a:1"]
+    assert (cache.hits, cache.misses) == (1, 1)
 
 
 async def test_a_stale_answer_is_given_at_once_and_replaced_behind():
