@@ -34,7 +34,6 @@ CBOR_KEY_MAX: Final = 8_192  # validation: UTF-8 bytes of one map key
 CID_MAX: Final = 100  # validation: bytes of a binary CID
 INT_MIN: Final = -(2**63)  # specs/data-model: signed 64 bit
 INT_MAX: Final = 2**63 - 1
-SAFE_INT_MAX: Final = 2**53 - 1  # specs/data-model: what every JSON reader can hold
 
 # The event stream and the repo
 FRAME_MAX: Final = 5_000_000  # specs/sync: one websocket message
@@ -45,7 +44,6 @@ SEQ_MAX: Final = 2**53 - 1  # specs/event-stream
 FUTURE_REV_MICROS: Final = 5 * 60 * 1_000_000  # indigo verify.go: a rev further ahead of the clock is refused
 REV_AHEAD_MICROS: Final = 4 * 60 * 1_000_000  # a PDS this far ahead of its clock answers 503 rather than be dropped
 MST_NODE_ENTRIES_MAX: Final = 155  # specs/repository: P(n) = 0.75^n is below 2^-64
-MST_DEPTH_MAX: Final = 128  # a SHA-256 has 256 leading bits, two a layer
 
 # Requests
 APPLY_WRITES_MAX: Final = 200  # lexicon com.atproto.repo.applyWrites; pds

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.limits import REV_AHEAD_MICROS
+
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
@@ -37,7 +39,7 @@ class PdsSettings:
     root's CID first."""
     nodes_per_head: int = 10_000
     """The same for one account."""
-    clock_ahead: int = 4 * MINUTE
+    clock_ahead: int = REV_AHEAD_MICROS // 1_000_000
     """Relays drop revs 5 minutes ahead of their clock; before that we answer 503."""
     import_limit: int = 1_000_000_000
     pending_retry: float = 30.0

@@ -120,3 +120,11 @@ def test_any_text_has_a_bounded_time_or_none(text):
     us = micros(text)
 
     assert us is None or MICROS_MIN <= us <= MICROS_MAX
+
+
+def test_a_fraction_has_twenty_digits_at_most_so_that_no_moment_reaches_the_limit():
+    longest = "2026-01-02T03:04:05." + "1" * 20 + "+00:00"
+
+    assert micros(longest) is not None
+    assert len(longest) < DATETIME_MAX
+    assert micros(longest.replace("+", "1+")) is None
