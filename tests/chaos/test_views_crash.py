@@ -40,7 +40,8 @@ POINTS = (
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_crash_at_any_point_loses_and_doubles_nothing(tmp_path, directory, point, shards):
     seed = POINTS.index(point)
-    nth = 1 if point == "derive.mid_expansion" else random.Random(seed).randrange(8, 30)
+    # How many batches the views take depends on the machine; how many the log takes hardly does.
+    nth = {"derive": 1, "views": 2 + seed % 3, "log": 8 + 5 * seed}[point.partition(".")[0]]
     acknowledged = _die(tmp_path, seed, shards, {ENVIRONMENT: f"{point}:{nth}"}, f"crash: {point}")
 
     await _goes_on_as_if_nothing_had_been(tmp_path, directory, seed, shards, acknowledged)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("schemas", "ingest", "views", "processors", "api", "headrace", "tests")
 _MEMORY = Path("/dev/shm")
+_SECONDS = 300  # several times what the slowest takes
 
 # What may notice, from the quickest.
 SOAK = ("tests/oracle/soak.py", "--seeds", "40", "--from", "0", "--steps", "300", "--stop")
@@ -239,9 +240,14 @@ def _killed(mutant: Mutant) -> bool:
             raise SystemExit(f"{mutant.name}: {mutant.file} does not say {mutant.old!r} any more: rewrite the mutant")
         file.write_text(text.replace(mutant.old, mutant.new))
         environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-        run = subprocess.run(
-            [sys.executable, *mutant.noticed_by], cwd=copy, env=environment, capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, *mutant.noticed_by]
+        try:
+            run = subprocess.run(
+                command, cwd=copy, env=environment, capture_output=True, text=True, check=False, timeout=_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            print(f"killed  {mutant.name} (it hangs)", flush=True)
+            return True
     killed = run.returncode == 1
     print(f"{'killed' if killed else 'ALIVE '}  {mutant.name}", flush=True)
     if run.returncode not in (0, 1):

@@ -10,17 +10,22 @@ import asyncio
 import os
 import random
 import sys
+from itertools import chain
 from pathlib import Path
 
-from tests.support.fast_network import FastNetwork, dids
-from tests.support.random_network import RandomNetwork
+from tests.support.fast_network import STEP, FastNetwork, dids
+from tests.support.random_network import POST, RandomNetwork, Status, Write, key
 
 ACTORS = 4
 
 
 def steps(seed: int, number: int, network: FastNetwork):
-    """The same steps in every process: they do not depend on when it dies."""
-    return RandomNetwork(random.Random(seed), network.dids, network.now).steps(number)
+    """The same steps in every process: they do not depend on when it dies. The last bury more than one step may."""
+    somebody = network.dids[0]
+    post = {"$type": POST, "text": "", "createdAt": "2026-01-01T00:00:00Z"}
+    much = Write(somebody, tuple((f"{POST}/{key(100 + n)}", post) for n in range(3 * STEP)))
+    people = RandomNetwork(random.Random(seed), network.dids, network.now)
+    return chain(people.steps(number), (Status(somebody, "active"), much, Status(somebody, "deleted")))
 
 
 async def main(directory: Path, seed: int, number: int, shards: int) -> None:

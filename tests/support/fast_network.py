@@ -27,6 +27,7 @@ from views.view import FanoutSettings
 
 START = 1_760_000_000_000_000
 SECOND = 1_000_000
+STEP = 7  # derived entries of one transaction of an expansion
 # Everything that a large network does, in a small one: pull above 2 followers, give 3 posts, keep 5, look every time.
 TIGHT = FanoutSettings(pull_above=2, backfill=3, keep=5, trim_every=1)
 
@@ -55,7 +56,7 @@ class FastNetwork:
         return self.clock
 
     async def open(self) -> FastNetwork:
-        self.log = await SqliteLog.open(self.directory / "log.sqlite", shards=self.shards, now=self.now, step=7)
+        self.log = await SqliteLog.open(self.directory / "log.sqlite", shards=self.shards, now=self.now, step=STEP)
         await self.open_views()
         return self
 
