@@ -210,8 +210,8 @@ MUTANTS = (
     ),
     Mutant(
         "account files are not brought up to the log",
-        "ingest/pds/pds.py",
-        "        await pds._replay.run()\n",
+        "ingest/pds/parts.py",
+        "        await self.replay.run()\n",
         "",
         NETWORK_CRASH,
     ),

@@ -121,6 +121,17 @@ STORIES = {
         ),
         ((1, 2), (2, 3), (0, 5)),
     ),
+    "more_posts_than_a_timeline_keeps": Story(
+        (
+            ("r", "f", 1, 1),
+            ("a", "p", 1, 10),
+            ("a", "p", 2, 20),
+            ("a", "p", 3, 5),
+            ("a", "p", 4, 15),
+            ("a", "p", 5, 15),
+        ),
+        ((0, 1), (0, 2), (0, 3), (0, 4), (0, 5)),
+    ),
     "the_reader_posts_and_follows_itself": Story(
         (
             ("r", "f", 1, 1),
