@@ -1,8 +1,9 @@
 """A store with the rows that are asked for again and again in memory, for the one process that also writes them. HOT.
 
 Coherent because every write passes here: a batch first puts its keys out, and nothing read before it was applied is
-kept, so that readers are told what the store would have said. Slices are not kept. Where another process writes, this
-must not be used. `behind` is the store beneath with this one's `apply`, for who reads each row once.
+kept, so that readers are told what the store would have said. Of a slice only its beginning is kept (no `after`), until
+its partition is written. Where another process writes, this must not be used. `behind` is the store beneath with this
+one's `apply`, for who reads each row once.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ from typing import Any, Final
 from views import (
     actors,
     author_feed,
+    big_authors,
     blocks_by_actor,
     followers,
     follows_by_actor,
+    handles,
     heads,
     interactions,
     likes_by_actor,
     posts,
+    recent_by_author,
     reposts_by_actor,
     takedowns,
+    thread,
     timelines,
 )
 from views.store import Batch, Store
@@ -44,6 +49,16 @@ KEPT: Final[Mapping[Table, int]] = {
     heads.TABLE: 4_096,
     timelines.TABLE: 4_096,
 }
+# Rows of slices in each of two generations, 0.4 KB a row: at most 30 MB in all.
+SLICED: Final[Mapping[Table, int]] = {
+    timelines.TABLE: 12_288,
+    author_feed.TABLE: 12_288,
+    recent_by_author.TABLE: 4_096,
+    thread.TABLE: 4_096,
+    handles.TABLE: 2_048,
+    big_authors.TABLE: 1_024,
+}
+_LONGEST = 256  # rows of a slice that is kept
 _ABSENT: Final[Any] = object()
 
 Read = Callable[[Table, Sequence[Key]], Awaitable[list[Row | None]]]
@@ -91,16 +106,51 @@ class _Rows:
         self.old.pop(key, None)
 
 
+class _Slices:
+    """Beginnings of partitions as they were asked for; what is asked again moves to the young generation."""
+
+    __slots__ = ("limit", "old", "rows", "width", "young")
+
+    def __init__(self, limit: int, width: int) -> None:
+        self.limit = limit
+        self.width = width
+        self.rows = 0
+        self.young: dict[Key, dict[Key, list[Row]]] = {}
+        self.old: dict[Key, dict[Key, list[Row]]] = {}
+
+    def get(self, partition: Key, asked: Key) -> list[Row] | None:
+        known = self.young.get(partition)
+        if known is not None and asked in known:
+            return known[asked]
+        known = self.old.get(partition)
+        found = None if known is None else known.get(asked)
+        if found is not None:
+            self.keep(partition, asked, found)
+        return found
+
+    def keep(self, partition: Key, asked: Key, rows: list[Row]) -> None:
+        # An empty answer takes space too.
+        self.rows += len(rows) + 1
+        if self.rows > self.limit:
+            self.rows = len(rows) + 1
+            self.old, self.young = self.young, {}
+        self.young.setdefault(partition, {})[asked] = rows
+
+    def forget(self, partition: Key) -> None:
+        self.young.pop(partition, None)
+        self.old.pop(partition, None)
+
+
 class CachedStore:
     """`views.store.Store`."""
 
-    def __init__(self, store: Store, kept: Mapping[Table, int] = KEPT) -> None:
+    def __init__(self, store: Store, kept: Mapping[Table, int] = KEPT, sliced: Mapping[Table, int] = SLICED) -> None:
         self._store = store
+        self._slices = {table: _Slices(limit, table.partition_size) for table, limit in sliced.items()}
         self._rows = {table: _Rows(limit) for table, limit in kept.items()}
         self._statics = {table: _Rows(limit) for table, limit in kept.items() if table.statics}
         # Odd while a batch is being applied.
         self._epoch = 0
-        self.slice = store.slice
         self.progress = store.progress
 
     @property
@@ -112,6 +162,29 @@ class CachedStore:
 
     async def statics(self, table: Table, partitions: Sequence[Key]) -> list[Row | None]:
         return await self._read(self._statics.get(table), table, partitions, self._store.statics)
+
+    async def slice(
+        self,
+        table: Table,
+        partition: Key,
+        *,
+        after: Key | None = None,
+        until: Key | None = None,
+        limit: int,
+        reverse: bool = False,
+    ) -> list[Row]:
+        slices = self._slices.get(table)
+        if slices is None or after is not None:
+            return await self._store.slice(table, partition, after=after, until=until, limit=limit, reverse=reverse)
+        whole = partition[: slices.width]
+        asked = (partition, until, limit, reverse)
+        found = slices.get(whole, asked)
+        if found is None:
+            epoch = self._epoch
+            found = await self._store.slice(table, partition, until=until, limit=limit, reverse=reverse)
+            if len(found) <= _LONGEST and epoch == self._epoch and not epoch & 1:
+                slices.keep(whole, asked, found)
+        return found.copy()
 
     async def apply(self, batch: Batch) -> None:
         self._epoch += 1
@@ -138,6 +211,10 @@ class CachedStore:
 
     def _forget(self, batch: Batch) -> None:
         for table, partitions in batch.rows.items():
+            slices = self._slices.get(table)
+            if slices is not None:
+                for partition in partitions:
+                    slices.forget(partition)
             rows = self._rows.get(table)
             if rows is not None:
                 for partition, written in partitions.items():
@@ -153,7 +230,7 @@ class CachedStore:
                     rows.forget(partition)
 
     def size(self) -> int:
-        """Rows kept, old ones included."""
+        """Rows kept by key, old ones included."""
         every = chain(self._rows.values(), self._statics.values())
         return sum(len(rows.young) + len(rows.old) for rows in every)
 

@@ -30,7 +30,9 @@ TABLES = (MIXED, PAIR, SINGLE)
 @pytest.fixture(params=["sqlite", "cached"])
 async def store(request, tmp_path):
     made = SqliteStore(tmp_path / "views.sqlite", TABLES)
-    yield made if request.param == "sqlite" else CachedStore(made, dict.fromkeys(TABLES, 100))
+    yield (
+        made if request.param == "sqlite" else CachedStore(made, dict.fromkeys(TABLES, 100), dict.fromkeys(TABLES, 100))
+    )
     await made.close()
 
 

@@ -42,20 +42,24 @@ def some_writes(dice, number):
 
 def some_read(dice):
     keys = [tuple(dice.choice(NAMES) for _ in range(3)) for _ in range(dice.randint(1, 6))]
+    limit = dice.choice([1, 5])
     return dice.choice(
         [
             lambda store: store.get_many(PAIR, keys),
             lambda store: store.get_many(PAIR, [key[:2] for key in keys]),
             lambda store: store.get_many(ONE, [key[:1] for key in keys]),
             lambda store: store.statics(PAIR, [key[:1] for key in keys]),
-            lambda store: store.slice(PAIR, (keys[0][0],), limit=5),
+            lambda store: store.slice(PAIR, (keys[0][0],), limit=limit),
+            lambda store: store.slice(PAIR, keys[0][:2], limit=5, reverse=True),
+            lambda store: store.slice(PAIR, (keys[0][0],), after=keys[0][1:2], limit=5),
+            lambda store: store.slice(PAIR, (keys[0][0],), until=keys[0][1:2], limit=5),
         ]
     )
 
 
 @pytest.mark.parametrize("limit", [1, 5, 1000])
 async def test_every_answer_is_the_store_s(store, limit):
-    cached = CachedStore(store, {PAIR: limit, ONE: limit})
+    cached = CachedStore(store, {PAIR: limit, ONE: limit}, {PAIR: limit})
     dice = random.Random(limit)
     for number in range(400):
         read = some_read(dice)
@@ -70,11 +74,16 @@ async def test_reads_while_a_batch_is_applied_keep_nothing_stale(store):
 
     class Slow:
         def __init__(self):
-            self.slice, self.progress, self.statics = store.slice, store.progress, store.statics
+            self.progress, self.statics = store.progress, store.statics
             self.let_read, self.let_write = asyncio.Event(), asyncio.Event()
 
         async def get_many(self, table, keys):
             rows = await store.get_many(table, keys)
+            await self.let_read.wait()
+            return rows
+
+        async def slice(self, table, partition, **how):
+            rows = await store.slice(table, partition, **how)
             await self.let_read.wait()
             return rows
 
@@ -83,24 +92,29 @@ async def test_reads_while_a_batch_is_applied_keep_nothing_stale(store):
             await store.apply(batch)
 
     slow = Slow()
-    cached = CachedStore(slow, {ONE: 100})
+    cached = CachedStore(slow, {ONE: 100}, {ONE: 100})
 
     def write(value):
         return Batch(rows={ONE: {("k",): {(): ("k", value)}}}, statics={}, vector={}, marks={})
 
+    async def read():
+        return await asyncio.gather(cached.get_many(ONE, [("k",)]), cached.slice(ONE, ("k",), limit=1))
+
     await store.apply(write(1))
-    before = asyncio.create_task(cached.get_many(ONE, [("k",)]))
+    before = asyncio.create_task(read())
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     writing = asyncio.create_task(cached.apply(write(2)))
     await asyncio.sleep(0)
-    during = asyncio.create_task(cached.get_many(ONE, [("k",)]))
+    during = asyncio.create_task(read())
+    await asyncio.sleep(0)
     await asyncio.sleep(0)
     slow.let_read.set()
 
-    assert await before == await during == [("k", 1)]
+    assert await before == await during == [[("k", 1)]] * 2
     slow.let_write.set()
     await writing
-    assert await cached.get_many(ONE, [("k",)]) == [("k", 2)]
+    assert await read() == [[("k", 2)]] * 2
 
 
 async def test_memory_is_bounded(store):
@@ -126,3 +140,24 @@ async def test_what_is_asked_again_is_not_asked_of_the_store(store):
     await cached.get_many(ONE, [("b",), ("c",)])
 
     assert asked == [("a",), ("b",), ("c",)]
+
+
+async def test_the_beginning_of_a_partition_is_asked_of_the_store_again_only_once_it_was_written(store):
+    asked = []
+
+    class Seen:
+        apply, get_many, progress, statics = store.apply, store.get_many, store.progress, store.statics
+
+        async def slice(self, table, partition, **how):
+            asked.append(partition)
+            return await store.slice(table, partition, **how)
+
+    cached = CachedStore(Seen(), {}, {PAIR: 100})
+    for _ in range(2):
+        for name in "ab":
+            (await cached.slice(PAIR, (name,), limit=5)).append("a reader's own list")
+    await cached.apply(Batch(rows={PAIR: {("a",): {("s", "r"): ("a", "s", "r", 1)}}}, statics={}, vector={}, marks={}))
+
+    assert await cached.slice(PAIR, ("a",), limit=5) == [("a", "s", "r", 1)]
+    assert await cached.slice(PAIR, ("b",), limit=5) == []
+    assert asked == [("a",), ("b",), ("a",)]
