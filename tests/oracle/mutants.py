@@ -209,10 +209,34 @@ MUTANTS = (
         VIEWS_CRASH,
     ),
     Mutant(
-        "account files are not brought up to the log",
-        "ingest/pds/parts.py",
-        "        await self.replay.run()\n",
+        "a row in memory outlives its change",
+        "views/store_cached.py",
+        "                        rows.forget(whole)\n",
         "",
+    ),
+    Mutant(
+        "the first row of a prefix in memory outlives its change",
+        "views/store_cached.py",
+        "                        rows.forget(whole[:-1])\n",
+        "",
+    ),
+    Mutant(
+        "a slice in memory outlives its change",
+        "views/store_cached.py",
+        "                    slices.forget(partition)\n",
+        "                    pass\n",
+    ),
+    Mutant(
+        "counts in memory outlive their change",
+        "views/store_cached.py",
+        "                for partition in statics:\n                    rows.forget(partition)\n",
+        "                pass\n",
+    ),
+    Mutant(
+        "an account that a crash left half made stays half made",
+        "ingest/pds/parts.py",
+        "        if await self.creation.settle_pending():\n",
+        "        if False:\n",
         NETWORK_CRASH,
     ),
 )

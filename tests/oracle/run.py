@@ -74,7 +74,10 @@ async def _live(network: FastNetwork, people: RandomNetwork, steps: int, watch: 
 
 async def _compare(network: FastNetwork, viewers: list, dice: random.Random, watch: Watch, context: str) -> None:
     model = await network.settle()
-    asked = InProcess(network.store)
+    # Asked of one reader as long as there is one store: what it keeps in memory has to follow.
+    if network.asked is None or network.asked.store is not network.cached:
+        network.asked = InProcess(network.cached)
+    asked = network.asked
     await Comparison(model, asked, network.dids, dice, watch=watch, context=context).everything(viewers)
 
 

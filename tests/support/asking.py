@@ -31,6 +31,7 @@ class InProcess:
     """`ask(nsid, viewer, **parameters)`: the JSON of the answer. Raises AnsweredError."""
 
     def __init__(self, store: Store) -> None:
+        self.store = store
         self._catalogue = load()
         self._endpoints = {endpoint.nsid: endpoint for endpoint in apps.VIEWS}
         reader = AppViewReader(store, "http://images.test")

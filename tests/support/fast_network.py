@@ -19,9 +19,11 @@ from schemas.entries import Account, Commit, Identity, Moderation
 from schemas.syntax import Did, Handle
 from schemas.tid import tid_from_micros
 from tests.oracle.model import Model
+from tests.support.asking import InProcess
 from tests.support.random_network import Again, Named, Status, Step, Takedown, Write
 from tests.support.signed_repo import SignedRepo
 from views import ALL
+from views.store_cached import KEPT, SLICED, CachedStore
 from views.store_sqlite import SqliteStore
 from views.view import FanoutSettings
 
@@ -51,6 +53,7 @@ class FastNetwork:
         self._last: dict[str, Commit] = {}
         self.rejected = 0
         self.generation = 0
+        self.asked: InProcess | None = None
 
     def now(self) -> int:
         return self.clock
@@ -63,7 +66,11 @@ class FastNetwork:
     async def open_views(self) -> None:
         path = self.directory / f"views{self.generation}.sqlite"
         self.store = SqliteStore(path, [view.table for view in ALL])
-        self.runner = EmbeddedRunner(self.log, self.store, ALL, self.settings)
+        # As in `headrace up`: readers' rows stay in memory from one moment to the next.
+        small = self.settings != FanoutSettings()
+        kept, sliced = (dict.fromkeys(KEPT, 8), dict.fromkeys(SLICED, 40)) if small else (KEPT, SLICED)
+        self.cached = CachedStore(self.store, kept, sliced)
+        self.runner = EmbeddedRunner(self.log, self.cached.behind, ALL, self.settings)
         await self.runner.start()
 
     async def close_views(self) -> None:
