@@ -60,7 +60,7 @@ def test_the_typescript_client_lives_a_whole_story(
 ) -> None:
     image = vectors("bluesky-social/atproto/packages/dev-env/assets/key-portrait-small.jpg")
 
-    steps = run([node, "story.mjs", network.url, str(image)], typescript)
+    steps = run([node, "story.mjs", network.url, str(image), network.ops_url], typescript)
 
     assert len(steps) == STEPS_TYPESCRIPT
 
@@ -69,6 +69,8 @@ def test_the_typescript_client_lives_a_whole_story(
 def test_the_python_sdk_lives_a_whole_story(network, vectors: Callable[[str], Path]) -> None:
     image = vectors("bluesky-social/atproto/packages/dev-env/assets/key-portrait-small.jpg")
 
-    steps = run([sys.executable, "story.py", network.url, str(image), network.plc_url], HERE / "python")
+    steps = run(
+        [sys.executable, "story.py", network.url, str(image), network.plc_url, network.ops_url], HERE / "python"
+    )
 
     assert len(steps) == STEPS_PYTHON

@@ -1,14 +1,16 @@
-"""The whole story through the Python SDK (PyPI `atproto`): usage: story.py SERVICE_URL IMAGE_FILE PLC_URL.
+"""The whole story through the Python SDK (PyPI `atproto`): usage: story.py SERVICE_URL IMAGE_FILE PLC_URL OPS_URL.
 
 Prints one line a step; an AssertionError ends it.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from atproto import (
     CAR,
@@ -22,12 +24,18 @@ from atproto import (
 )
 from atproto.exceptions import AtProtocolError
 
-service, image_file, plc = sys.argv[1:4]
+service, image_file, plc, ops = sys.argv[1:5]
 image = Path(image_file).read_bytes()
 
 
 def step(text: str) -> None:
     print(f"ok {text}", flush=True)
+
+
+def settled() -> None:
+    """A writer sees its own write at once; before somebody else looks, the views have to have passed it."""
+    while json.load(urlopen(f"{ops}/status"))["views"]["behind"] > 0:
+        pass
 
 
 def join(name: str) -> Client:
@@ -69,12 +77,14 @@ alice.com.atproto.repo.put_record(
         "record": {"$type": "app.bsky.actor.profile", "displayName": "Alice", "avatar": avatar},
     }
 )
+settled()
 assert bob.get_profile(alice.me.did).display_name == "Alice"
 assert bob.get_profile("py-alice.test").avatar is not None
 step("a profile with an avatar")
 
 bob.follow(alice.me.did)
 follow = carol.follow(alice.me.did)
+settled()
 assert carol.get_profile(alice.me.did).followers_count == 2
 assert {f.handle for f in alice.get_followers(alice.me.did).followers} == {"py-bob.test", "py-carol.test"}
 step("follows")
@@ -86,6 +96,7 @@ reply = bob.send_post("hello yourself", reply_to=models.AppBskyFeedPost.ReplyRef
 like = bob.like(post.uri, post.cid)
 carol.like(post.uri, post.cid)
 repost = carol.repost(post.uri, post.cid)
+settled()
 thread = carol.get_post_thread(post.uri).thread
 assert thread.post.like_count == 2
 assert thread.post.repost_count == 1
@@ -106,15 +117,18 @@ block = alice.app.bsky.graph.block.create(
     alice.me.did,
     models.AppBskyGraphBlock.Record(subject=carol.me.did, created_at=datetime.now(UTC).isoformat()),
 )
+settled()
 assert carol.get_profile(alice.me.did).viewer.blocked_by
 assert not [item for item in carol.get_timeline().feed if item.post.author.did == alice.me.did]
 alice.app.bsky.graph.block.delete(alice.me.did, AtUri.from_str(block.uri).rkey)
+settled()
 assert [item for item in carol.get_timeline().feed if item.post.author.did == alice.me.did]
 step("a block hides, and lifting it restores")
 
 bob.unlike(like.uri)
 carol.unrepost(repost.uri)
 carol.unfollow(follow.uri)
+settled()
 counted = carol.get_posts([post.uri]).posts[0]
 assert (counted.like_count, counted.repost_count) == (1, 0)
 assert alice.get_profile(alice.me.did).followers_count == 1
@@ -122,6 +136,7 @@ step("undone likes, reposts and follows are gone from the counts")
 
 bob.delete_post(reply.uri)
 alice.delete_post(post.uri)
+settled()
 assert refused(carol.get_post_thread, post.uri)
 assert bob.get_timeline().feed == []
 step("deleted posts are gone")
@@ -149,7 +164,9 @@ assert "delete" in seen
 step("the firehose from the start")
 
 bob.com.atproto.server.deactivate_account({})
+settled()
 assert refused(alice.get_profile, bob.me.did)
 bob.com.atproto.server.activate_account()
+settled()
 assert alice.get_profile(bob.me.did).handle == "py-bob.test"
 step("a deactivated account is hidden, and comes back")

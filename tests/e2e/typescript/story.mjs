@@ -1,13 +1,18 @@
 // The whole story through the official TypeScript client: what each person does, and what each then sees.
-// Usage: node story.mjs SERVICE_URL IMAGE_FILE. Prints one line a step and exits non-zero at the first surprise.
+// Usage: node story.mjs SERVICE_URL IMAGE_FILE OPS_URL. Prints one line a step and exits non-zero at the first surprise.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { AtpAgent, RichText } from '@atproto/api'
 
-const [service, imageFile] = process.argv.slice(2)
+const [service, imageFile, ops] = process.argv.slice(2)
 const image = readFileSync(imageFile)
 
 const step = (text) => console.log(`ok ${text}`)
+
+// A writer sees its own write at once; before somebody else looks, the views have to have passed it.
+async function settled() {
+  while ((await (await fetch(`${ops}/status`)).json()).views.behind > 0);
+}
 
 async function join(name) {
   const agent = new AtpAgent({ service })
@@ -22,6 +27,7 @@ step('three accounts')
 
 const avatar = await alice.uploadBlob(image, { encoding: 'image/jpeg' })
 await alice.upsertProfile(() => ({ displayName: 'Alice of the mill', description: 'Water first.', avatar: avatar.data.blob }))
+await settled()
 const profile = await bob.getProfile({ actor: 'ts-alice.test' })
 assert.equal(profile.data.displayName, 'Alice of the mill')
 assert.ok(profile.data.avatar.includes(avatar.data.blob.ref.toString()))
@@ -33,6 +39,7 @@ step('a profile with an avatar')
 await bob.follow(alice.did)
 await carol.follow(alice.did)
 await carol.follow(bob.did)
+await settled()
 assert.equal((await carol.getProfile({ actor: alice.did })).data.followersCount, 2)
 assert.deepEqual((await alice.getFollowers({ actor: alice.did })).data.followers.map((f) => f.handle).sort(), ['ts-bob.test', 'ts-carol.test'])
 assert.deepEqual((await carol.getFollows({ actor: carol.did })).data.follows.map((f) => f.did).sort(), [alice.did, bob.did].sort())
@@ -54,6 +61,7 @@ await carol.like(post.uri, post.cid)
 await carol.repost(post.uri, post.cid)
 step('a post with an image and a mention, a reply, a quote, likes and a repost')
 
+await settled()
 const thread = await carol.getPostThread({ uri: post.uri })
 assert.equal(thread.data.thread.post.likeCount, 2)
 assert.equal(thread.data.thread.post.repostCount, 1)
@@ -92,23 +100,28 @@ step('likes, reposts, quotes, author feeds and typeahead')
 
 await bob.deleteLike(like.uri)
 await carol.deletePost(quote.uri)
+await settled()
 const after = (await carol.getPosts({ uris: [post.uri] })).data.posts[0]
 assert.deepEqual([after.likeCount, after.quoteCount], [1, 0])
 step('an undone like and a deleted quote are gone from the counts')
 
 const block = await alice.app.bsky.graph.block.create({ repo: alice.did }, { subject: carol.did, createdAt: new Date().toISOString() })
+await settled()
 assert.equal((await carol.getProfile({ actor: alice.did })).data.viewer.blockedBy, true)
 assert.equal((await carol.getTimeline()).data.feed.some((item) => item.post.author.did === alice.did), false)
 assert.equal((await carol.getPostThread({ uri: post.uri })).data.thread.$type, 'app.bsky.feed.defs#blockedPost')
 assert.equal((await alice.app.bsky.graph.getBlocks()).data.blocks[0].did, carol.did)
 await alice.app.bsky.graph.block.delete({ repo: alice.did, rkey: block.uri.split('/').pop() })
+await settled()
 assert.equal((await carol.getTimeline()).data.feed.some((item) => item.post.author.did === alice.did), true)
 step('a block hides both ways, and lifting it restores')
 
 await bob.deletePost(reply.uri)
+await settled()
 assert.equal((await carol.getPostThread({ uri: post.uri })).data.thread.replies.length, 0)
 assert.equal(await status(carol.getPostThread({ uri: reply.uri })), 400)
 await alice.deletePost(post.uri)
+await settled()
 assert.equal((await bob.getTimeline()).data.feed.length, 0)
 assert.equal(await status(bob.com.atproto.repo.getRecord({ repo: alice.did, collection: 'app.bsky.feed.post', rkey: post.uri.split('/').pop() })), 400)
 step('deleted posts are gone')
