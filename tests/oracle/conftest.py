@@ -1,7 +1,21 @@
-"""The fixtures that these tests share with others."""
+"""Where the fast networks of the oracle live: in memory, where the machine has such a place."""
 
 from __future__ import annotations
 
-from tests.support.memory import directory
+import shutil
+import tempfile
+from pathlib import Path
 
-__all__ = ["directory"]
+import pytest
+
+_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def directory(tmp_path):
+    if not _MEMORY.is_dir():
+        yield tmp_path
+        return
+    made = Path(tempfile.mkdtemp(prefix="headrace-oracle-", dir=_MEMORY))
+    yield made
+    shutil.rmtree(made)

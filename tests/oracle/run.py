@@ -27,7 +27,7 @@ SETTINGS = (
 )
 HABITS = (
     Habits(),
-    Habits(),
+    Habits(shared=True, named=6),
     # A quarrelsome place; one where people come and go; one of friends who talk much.
     Habits(block=14, follow=20, several=2, status=1),
     Habits(status=12, leave=5, take_down=8, delete=20),
