@@ -28,6 +28,7 @@ DONE, FAILED, USAGE, REFUSED, IN_USE = range(5)
 Data = Annotated[Path | None, Parameter(help="Data directory.")]
 Config = Annotated[Path | None, Parameter(help="TOML file of settings.")]
 Sets = Annotated[list[str] | None, Parameter(name="--set", help="Any setting, as NAME=VALUE.", negative=())]
+TrustHandles = Annotated[bool, Parameter(help="Take the documents' handles as verified.", negative=())]
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON.", negative=(), show_default=False)]
 
 
@@ -71,7 +72,7 @@ def frames(
     file: Annotated[Path, Parameter(help="Firehose frames, each [u32 little-endian length][bytes].")],
     *,
     did_docs: Annotated[Path, Parameter(help="JSON object: DID to DID document.")],
-    trust_handles: Annotated[bool, Parameter(help="Take the documents' handles as verified.", negative=())] = False,
+    trust_handles: TrustHandles = False,
     data: Data = None,
     config: Config = None,
     sets: Sets = None,
@@ -79,18 +80,15 @@ def frames(
 ) -> int:
     """Verify firehose frames and put them into the log, in the order of the file."""
     settings = _settings({"data": data}, config, sets)
-    logs.configure(settings.log_level)
-    from headrace.ingest import feed  # noqa: PLC0415 - as in up
-
-    work = feed(settings, "frames", file, did_docs, trust_handles=trust_handles, trust_signature=False)
-    return _feed(work, as_json=as_json)
+    trust = {"trust_handles": trust_handles, "trust_signature": False}
+    return _feed(settings, "frames", file, did_docs, trust, as_json=as_json)
 
 
 def car(
     file: Annotated[Path, Parameter(help="A whole repo as CAR v1.")],
     *,
     did_docs: Annotated[Path | None, Parameter(help="JSON object: DID to DID document; else it is resolved.")] = None,
-    trust_handles: Annotated[bool, Parameter(help="Take the documents' handles as verified.", negative=())] = False,
+    trust_handles: TrustHandles = False,
     trust_signature: Annotated[
         bool, Parameter(help="Take your word for the signature of an account that resolves no longer.", negative=())
     ] = False,
@@ -101,16 +99,18 @@ def car(
 ) -> int:
     """Verify a repo and put what differs from the log's own copy of it into the log."""
     settings = _settings({"data": data}, config, sets)
+    trust = {"trust_handles": trust_handles, "trust_signature": trust_signature}
+    return _feed(settings, "car", file, did_docs, trust, as_json=as_json)
+
+
+def _feed(
+    settings: Settings, kind: str, file: Path, did_docs: Path | None, trust: dict[str, bool], *, as_json: bool
+) -> int:
     logs.configure(settings.log_level)
     from headrace.ingest import feed  # noqa: PLC0415 - as in up
 
-    work = feed(settings, "car", file, did_docs, trust_handles=trust_handles, trust_signature=trust_signature)
-    return _feed(work, as_json=as_json)
-
-
-def _feed(work: Any, *, as_json: bool) -> int:
     try:
-        summary = asyncio.run(work)
+        summary = asyncio.run(feed(settings, kind, file, did_docs, **trust))
     except client.RefusedError as error:
         return _fail(REFUSED, str(error))
     except DirectoryError as error:

@@ -46,6 +46,7 @@ from ingest.identity.plc_store import PlcDirectory
 from ingest.identity.resolver import IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
 from ingest.log_sqlite import SqliteLog
+from ingest.pds.parts import Parts
 from ingest.pds.pds import Pds
 from ingest.pds.rate_limit import RateLimiter
 from ingest.pds.settings import PdsSettings
@@ -147,14 +148,16 @@ class Network:
         resolver = IdentityResolver(plc, handles, fetcher, allow_localhost=settings.allow_private_addresses)
         push(resolver.close)
         pds = await Pds.open(
-            directory,
-            log=log,
-            plc=plc,
-            resolver=resolver,
-            catalogue=catalogue,
-            service_did=config.service_did,
-            public_url=config.public_url,
-            settings=_pds_settings(settings),
+            Parts(
+                directory,
+                log=log,
+                plc=plc,
+                resolver=resolver,
+                catalogue=catalogue,
+                service_did=config.service_did,
+                public_url=config.public_url,
+                settings=_pds_settings(settings),
+            )
         )
         push(pds.close)
         self._run(pds.stopped(), "pds")

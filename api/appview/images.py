@@ -30,7 +30,7 @@ def handler(pds: Pds) -> Callable[[web.BaseRequest], Awaitable[web.StreamRespons
             return problem(404, "NotFound", "No such image")
         try:
             did, cid = Did.parse(parts[2]), Cid.parse(_without_format(parts[3]))
-            blob = await pds.open_blob(did, cid)
+            blob = await pds.sync.open_blob(did, cid)
         except (Refused, XrpcError):
             return problem(404, "NotFound", "No such image")
         if not blob.mime.startswith("image/"):

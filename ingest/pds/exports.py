@@ -1,7 +1,7 @@
 """A repo or parts of it as CAR: the whole, what is new since a rev, some blocks, the proof of one record.
 
 An export reads one state of the file from beginning to end, while writes go on. Does not own whether the repo may be
-shown (pds.py).
+shown (hosted.py).
 """
 
 from __future__ import annotations

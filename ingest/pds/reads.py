@@ -1,7 +1,7 @@
 """What a repo shows: records, collections, blobs it refers to, blocks and proofs.
 
 Readers see the head and its overlay: what is durable in the log, never what is in flight. Does not own whether the
-account may be shown (pds.py).
+account may be shown (hosted.py).
 """
 
 from __future__ import annotations

@@ -1,21 +1,7 @@
-"""Where the fast networks of the oracle live: in memory, where the machine has such a place."""
+"""The fixtures that these tests share with others."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from pathlib import Path
+from tests.support.memory import directory
 
-import pytest
-
-_MEMORY = Path("/dev/shm")
-
-
-@pytest.fixture
-def directory(tmp_path):
-    if not _MEMORY.is_dir():
-        yield tmp_path
-        return
-    made = Path(tempfile.mkdtemp(prefix="headrace-oracle-", dir=_MEMORY))
-    yield made
-    shutil.rmtree(made)
+__all__ = ["directory"]

@@ -52,7 +52,7 @@ class Worker:
                 await self._blob(did, chance)
         if number == ACCOUNTS - 1:
             say("try delete", did=did)
-            await self.world.pds._lifecycle.delete(did)
+            await self.world.pds._parts.lifecycle.delete(did)
             say("delete", did=did)
 
     async def _write(self, did: str, chance: random.Random, live: dict[int, bool]) -> None:

@@ -119,8 +119,8 @@ async def check(directory: Path, lines: list[dict]) -> None:
                 expected.check_records(did, records_of(world, did))
         for handle in expected.tried_accounts - set(expected.accounts.values()):
             await check_whole_or_none(world, handle)
-        assert world.pds._blob_index.unfinished() == []
-        assert world.pds._accounts.pending() == []
+        assert world.pds._parts.blob_index.unfinished() == []
+        assert world.pds._parts.accounts.pending() == []
     finally:
         await world.close()
 
@@ -128,27 +128,27 @@ async def check(directory: Path, lines: list[dict]) -> None:
 async def check_account(world, did: str, handle: str) -> None:
     """Its file, read through the PDS, is what the log says; it can log in, write, and be read."""
     assert (await world.pds.create_session(handle, PASSWORD)).did == did
-    head = await world.pds._heads.get(Did(did))
+    head = await world.pds._parts.heads.get(Did(did))
     known = world.log.head(did)
     assert (head.root.cid, head.tree.write()[0]) == (known.commit, known.data)
     listed = {path for path, _ in head.file.paths("", 1000)}
     assert listed == set(world.check_repo(did))
-    assert len(await joined(await world.pds.repo_car(Did(did)))) > 100
+    assert len(await joined(await world.pds.sync.repo_car(Did(did)))) > 100
     for path in listed:
         record = cbor.decode(head.record(path).value)
         if "embed" in record:
             cid = record["embed"]["images"][0]["image"]["ref"]
-            blob = await world.pds.open_blob(Did(did), cid)
+            blob = await world.pds.sync.open_blob(Did(did), cid)
             assert Cid.of_raw(await joined(blob.chunks)) == cid
 
 
 async def check_gone(world, did: str, handle: str) -> None:
     with pytest.raises(XrpcError, match="RepoNotFound"):
-        await world.pds.latest_commit(Did(did))
+        await world.pds.sync.latest_commit(Did(did))
     assert world.log.head(did).status == "deleted"
     assert world.log.paths(did) == []
     assert not world.file(did).exists()
-    assert not world.pds._blobs._files.path(did, Cid.of_raw(b"")).parent.exists()
+    assert not world.pds._parts.blobs._files.path(did, Cid.of_raw(b"")).parent.exists()
     assert await world.pds.local_handle(handle) is None
 
 

@@ -47,7 +47,7 @@ async def test_a_new_account_is_in_the_directory_in_the_log_and_logged_in(world)
 
     assert document.handles == ("alice.test",)
     assert document.pds == PUBLIC_URL
-    assert document.signing_key == world.pds._accounts.get(alice.did).key.public
+    assert document.signing_key == world.pds._parts.accounts.get(alice.did).key.public
     assert [type(entry) for entry in entries] == [Identity, Account, Commit]
     assert [event.kind for event in events] == ["identity", "account", "commit"]
     assert world.pds.authenticate(alice.access).did == alice.did
@@ -223,12 +223,12 @@ async def test_a_deactivated_account_is_hidden_cannot_write_and_comes_back(world
     hidden = [
         await refused(world.pds.list_records(alice.did, POST)),
         await refused(world.pds.get_record(alice.did, POST, key(1))),
-        await refused(world.pds.latest_commit(alice.did)),
+        await refused(world.pds.sync.latest_commit(alice.did)),
         await refused(world.post(alice.did)),
         await refused(world.pds.resolve_handle("alice.test")),
     ]
     session = await world.pds.create_session("alice.test", PASSWORD)
-    own = await world.pds.latest_commit(alice.did, as_owner=True)
+    own = await world.pds.sync.latest_commit(alice.did, as_owner=True)
     await world.pds.activate_account(alice.did)
     shown = await world.pds.get_record(alice.did, POST, key(1))
 
@@ -250,20 +250,20 @@ async def test_a_taken_down_account_is_closed_to_all_but_a_narrow_session(world)
     alice = await world.account("alice")
     token_id = world.pds.tokens.verify_refresh(alice.refresh).token_id
 
-    await world.pds.take_down(alice.did, "case 7")
+    await world.pds.takedowns.take_down(alice.did, "case 7")
     errors = [
         await refused(world.pds.create_session("alice.test", PASSWORD)),
         await refused(world.post(alice.did)),
         await refused(world.pds.refresh_session(alice.did, token_id)),
         await refused(world.pds.upload_blob(alice.did, pieces(b"x"), "text/plain")),
-        await refused(world.pds.latest_commit(alice.did)),
+        await refused(world.pds.sync.latest_commit(alice.did)),
     ]
     narrow = await world.pds.create_session("alice.test", PASSWORD, allow_takendown=True)
     with pytest.raises(XrpcError, match="Bad token scope"):
         world.pds.authenticate(narrow.access)
     await world.restart()
-    held = world.pds.takedown(alice.did)
-    await world.pds.take_down(alice.did, None)
+    held = world.pds.takedowns.takedown(alice.did)
+    await world.pds.takedowns.take_down(alice.did, None)
 
     assert [error.name for error in errors] == ["AccountTakedown"] * 4 + ["RepoTakendown"]
     assert (narrow.active, narrow.status) == (False, "takendown")
@@ -276,7 +276,7 @@ async def test_a_taken_down_record_is_not_shown(world):
     applied = await world.post(alice.did, "bad", key(1))
     await world.post(alice.did, "good", key(2))
 
-    await world.pds.take_down(applied.results[0].uri, "case 8")
+    await world.pds.takedowns.take_down(applied.results[0].uri, "case 8")
     await world.restart()
     error = await refused(world.pds.get_record(alice.did, POST, key(1)))
     listed, _ = await world.pds.list_records(alice.did, POST)
@@ -319,8 +319,8 @@ async def test_deletion_wants_password_and_mailed_token_and_leaves_nothing(world
     alice = await world.account("alice")
     blob = await world.pds.upload_blob(alice.did, pieces(b"some text"), "text/plain")
     await world.post(alice.did)
-    await world.pds._heads.flush_all()
-    file, blob_file = world.file(alice.did), world.pds._blobs._files.path(alice.did, blob.cid)
+    await world.pds._parts.heads.flush_all()
+    file, blob_file = world.file(alice.did), world.pds._parts.blobs._files.path(alice.did, blob.cid)
     assert file.exists()
     assert blob_file.exists()
 
@@ -338,7 +338,7 @@ async def test_deletion_wants_password_and_mailed_token_and_leaves_nothing(world
     assert not blob_file.exists()
     assert world.log.head(alice.did).status == "deleted"
     assert world.log.paths(alice.did) == []
-    assert (await refused(world.pds.latest_commit(alice.did))).name == "RepoNotFound"
+    assert (await refused(world.pds.sync.latest_commit(alice.did))).name == "RepoNotFound"
     assert (await refused(world.pds.create_session("alice.test", PASSWORD))).status == 401
     assert (await world.account("alice")).did != alice.did
 
@@ -380,7 +380,7 @@ async def test_an_account_that_moves_here_needs_proof_and_starts_deactivated(wor
     assert [event.kind for event in quiet] == ["account"]
 
     last = plc_op.parse(await world.plc.last(did))
-    ours = world.pds._accounts.get(did).key.public.did_key
+    ours = world.pds._parts.accounts.get(did).key.public.did_key
     services = {"atproto_pds": {"type": plc_op.PDS_SERVICE, "endpoint": PUBLIC_URL}}
     op = plc_op.updated(last, verification_methods={"atproto": ours}, services=services)
     await world.plc.submit(did, plc_op.sign(op, rotation))
@@ -391,7 +391,7 @@ async def test_an_account_that_moves_here_needs_proof_and_starts_deactivated(wor
 
 async def test_describing_a_repo_whose_document_is_gone_says_so(world, monkeypatch):
     alice = await world.account("alice")
-    world.pds._did_docs.forget(alice.did)
+    world.pds._parts.did_docs.forget(alice.did)
 
     async def absent(did):
         raise IdentityRefused(IdentityReason.NOT_FOUND, did)
@@ -406,19 +406,19 @@ async def test_repos_are_listed_in_order_of_creation_with_their_state(world):
     dids = [(await world.account()).did for _ in range(5)]
     await world.pds.deactivate_account(dids[1])
 
-    first, cursor = world.pds.list_repos(limit=3)
-    rest, end = world.pds.list_repos(limit=3, cursor=cursor)
+    first, cursor = world.pds.sync.list_repos(limit=3)
+    rest, end = world.pds.sync.list_repos(limit=3, cursor=cursor)
 
     assert [status.did for status in (*first, *rest)] == dids
-    assert world.pds.list_repos(limit=3, cursor=end) == ([], None)
+    assert world.pds.sync.list_repos(limit=3, cursor=end) == ([], None)
     assert [status.status for status in first] == [None, "deactivated", None]
     with pytest.raises(XrpcError, match="cursor"):
-        world.pds.list_repos(cursor="nonsense")
+        world.pds.sync.list_repos(cursor="nonsense")
 
 
 async def test_secrets_are_closed_to_other_users(world):
     await world.account()
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
 
     modes = {
         path.name: path.stat().st_mode & 0o077

@@ -34,7 +34,7 @@ def image(world, blob, **more) -> dict:
 
 
 def path(world, did, blob):
-    return world.pds._blobs._files.path(did, blob.cid)
+    return world.pds._parts.blobs._files.path(did, blob.cid)
 
 
 async def test_an_uploaded_asset_has_the_cid_of_the_reference(world, vectors):
@@ -45,7 +45,7 @@ async def test_an_uploaded_asset_has_the_cid_of_the_reference(world, vectors):
     for name, wanted in expected.items():
         data = (assets / name).read_bytes()
         blob = await world.pds.upload_blob(alice.did, pieces(data), "application/octet-stream")
-        opened = await world.pds.open_blob(alice.did, blob.cid)
+        opened = await world.pds.sync.open_blob(alice.did, blob.cid)
         assert (str(blob.cid), blob.size) == (wanted["cid"], wanted["size"])
         assert blob.mime == ("image/png" if name.endswith("png") else "image/jpeg")
         assert (opened.mime, opened.size, await joined(opened.chunks)) == (blob.mime, blob.size, data)
@@ -102,14 +102,14 @@ async def test_a_blob_that_nothing_refers_to_goes_after_an_hour_and_not_before(w
     await world.pds.apply_writes(alice.did, [Write("create", POST, key(1), image(world, used))])
 
     world.now += HOUR - 10_000_000
-    early = await world.pds._blobs.collect()
+    early = await world.pds._parts.blobs.collect()
     world.now += 20_000_000
-    late = await world.pds._blobs.collect()
+    late = await world.pds._parts.blobs.collect()
 
     assert (early, late) == (0, 1)
     assert not path(world, alice.did, loose).exists()
-    assert (await refused(world.pds.open_blob(alice.did, loose.cid))).name == "BlobNotFound"
-    assert await joined((await world.pds.open_blob(alice.did, used.cid)).chunks) == PNG + b"used"
+    assert (await refused(world.pds.sync.open_blob(alice.did, loose.cid))).name == "BlobNotFound"
+    assert await joined((await world.pds.sync.open_blob(alice.did, used.cid)).chunks) == PNG + b"used"
 
 
 async def test_a_blob_goes_with_its_last_reference(world):
@@ -119,11 +119,11 @@ async def test_a_blob_goes_with_its_last_reference(world):
     await world.pds.apply_writes(alice.did, [Write("create", POST, key(n), post | {"text": str(n)}) for n in (1, 2)])
 
     await world.pds.apply_writes(alice.did, [Write("delete", POST, key(1))])
-    await world.pds._heads.flush_all()
-    first = await world.pds._blobs.collect()
+    await world.pds._parts.heads.flush_all()
+    first = await world.pds._parts.blobs.collect()
     await world.pds.apply_writes(alice.did, [Write("update", POST, key(2), world.record("no image"))])
-    await world.pds._heads.flush_all()
-    second = await world.pds._blobs.collect()
+    await world.pds._parts.heads.flush_all()
+    second = await world.pds._parts.blobs.collect()
 
     assert (first, second) == (0, 1)
     assert not path(world, alice.did, blob).exists()
@@ -136,14 +136,14 @@ async def test_a_reference_that_moves_to_another_record_keeps_the_blob(world):
     alice = await world.account()
     blob = await world.pds.upload_blob(alice.did, pieces(PNG), "image/png")
     await world.pds.apply_writes(alice.did, [Write("create", POST, key(1), image(world, blob))])
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
 
     await world.pds.apply_writes(
         alice.did, [Write("delete", POST, key(1)), Write("create", POST, key(2), image(world, blob))]
     )
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
 
-    assert await world.pds._blobs.collect() == 0
+    assert await world.pds._parts.blobs.collect() == 0
     assert path(world, alice.did, blob).exists()
 
 
@@ -152,12 +152,12 @@ async def test_references_are_the_same_before_and_after_a_flush(world):
     blobs = [await world.pds.upload_blob(alice.did, pieces(PNG + bytes([n])), "image/png") for n in range(5)]
     for n, blob in enumerate(blobs):
         await world.pds.apply_writes(alice.did, [Write("create", POST, key(n), image(world, blob))])
-    head = await world.pds._heads.get(alice.did)
+    head = await world.pds._parts.heads.get(alice.did)
     fresh = [head.refers_to(blob.cid) for blob in blobs]
     await world.pds.apply_writes(alice.did, [Write("delete", POST, key(0))])
     gone = head.refers_to(blobs[0].cid)
 
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
     flushed = [head.refers_to(blob.cid) for blob in blobs]
 
     assert fresh == [True] * 5
@@ -173,9 +173,9 @@ async def test_blobs_are_listed_in_pages_and_since_a_rev(world):
         made = await world.pds.apply_writes(alice.did, [Write("create", POST, key(n), image(world, blob))])
         revs.append(made.rev)
 
-    first, cursor = await world.pds.list_blobs(alice.did, limit=3)
-    rest, end = await world.pds.list_blobs(alice.did, limit=3, cursor=cursor)
-    newer, _ = await world.pds.list_blobs(alice.did, since=revs[2])
+    first, cursor = await world.pds.sync.list_blobs(alice.did, limit=3)
+    rest, end = await world.pds.sync.list_blobs(alice.did, limit=3, cursor=cursor)
+    newer, _ = await world.pds.sync.list_blobs(alice.did, since=revs[2])
 
     assert [*first, *rest] == sorted(blob.cid for blob in blobs)
     assert end is None
@@ -187,18 +187,18 @@ async def test_blobs_of_hidden_accounts_and_taken_down_blobs_are_not_served(worl
     blob = await world.pds.upload_blob(alice.did, pieces(PNG), "image/png")
 
     await world.pds.deactivate_account(alice.did)
-    hidden = await refused(world.pds.open_blob(alice.did, blob.cid))
-    own = await world.pds.open_blob(alice.did, blob.cid, as_owner=True)
+    hidden = await refused(world.pds.sync.open_blob(alice.did, blob.cid))
+    own = await world.pds.sync.open_blob(alice.did, blob.cid, as_owner=True)
     await own.chunks.aclose()
     await world.pds.activate_account(alice.did)
-    await world.pds.take_down_blob(alice.did, blob.cid, "case 9")
-    down = await refused(world.pds.open_blob(alice.did, blob.cid))
+    await world.pds.takedowns.take_down_blob(alice.did, blob.cid, "case 9")
+    down = await refused(world.pds.sync.open_blob(alice.did, blob.cid))
     refused_ref = await refused(world.pds.apply_writes(alice.did, [Write("create", POST, None, image(world, blob))]))
     reupload = await refused(world.pds.upload_blob(alice.did, pieces(PNG), "image/png"))
-    await world.pds.take_down_blob(alice.did, blob.cid, None)
-    back = await world.pds.open_blob(alice.did, blob.cid)
+    await world.pds.takedowns.take_down_blob(alice.did, blob.cid, None)
+    back = await world.pds.sync.open_blob(alice.did, blob.cid)
 
     assert (hidden.name, down.name, refused_ref.name) == ("RepoDeactivated", "BlobNotFound", "BlobNotFound")
     assert "takendown" in reupload.message
     assert await joined(back.chunks) == PNG
-    assert (await refused(world.pds.take_down_blob(alice.did, Cid.of_raw(b"?"), "x"))).name == "BlobNotFound"
+    assert (await refused(world.pds.takedowns.take_down_blob(alice.did, Cid.of_raw(b"?"), "x"))).name == "BlobNotFound"

@@ -69,7 +69,7 @@ async def test_a_migration_brings_every_record_and_goes_on_under_a_higher_rev(wo
 
     known = world.log.head(did)
     status = await world.pds.check_account_status(did)
-    exported, _ = read_car(await joined(await world.pds.repo_car(did, as_owner=True)))
+    exported, _ = read_car(await joined(await world.pds.sync.repo_car(did, as_owner=True)))
     assert known.data == decode_commit(read_car(car)[1][read_car(car)[0][0].raw]).data
     assert known.rev > tid_from_micros(START + 10_000_000, 0)
     assert status.counts.records == 3000
@@ -131,7 +131,7 @@ async def test_a_real_repo_imports_and_every_record_reads_back(world, vectors, f
     missing, _ = await world.pds.list_missing_blobs(did, limit=1000)
     status = await world.pds.check_account_status(did)
     for path, cid in records.items():
-        stored = (await world.pds._heads.get(did)).record(path)
+        stored = (await world.pds._parts.heads.get(did)).record(path)
         assert (stored.cid, stored.value) == (cid, blocks[cid.raw])
 
     assert records
@@ -160,7 +160,7 @@ async def test_missing_blobs_are_listed_until_they_are_uploaded(world):
     assert sorted(blob.cid for blob in (*first, *rest)) == sorted(blob["ref"] for blob in shown)
     assert [(blob.cid, blob.uri) for blob in left] == [(shown[4]["ref"], f"at://{did}/{POST}/{key(4)}")]
     world.now += 7200 * 1_000_000
-    assert await world.pds._blobs.collect() == 0
+    assert await world.pds._parts.blobs.collect() == 0
 
 
 async def test_a_car_that_does_not_hold_is_refused_and_changes_nothing(world, vectors):
@@ -211,7 +211,7 @@ async def test_a_car_over_the_limit_is_refused(tmp_path):
 async def test_an_exported_repo_imports_elsewhere_with_the_same_root(world, tmp_path):
     alice = await world.account("alice")
     await world.pds.apply_writes(alice.did, [Write("create", POST, key(n), world.record(str(n))) for n in range(120)])
-    car = await joined(await world.pds.repo_car(alice.did))
+    car = await joined(await world.pds.sync.repo_car(alice.did))
     elsewhere = await World(tmp_path / "elsewhere").open()
     did = await moved_in(elsewhere, alice.did)
 

@@ -26,7 +26,7 @@ async def fall_over(world) -> None:
     async def nothing() -> None:
         return
 
-    heads = world.pds._heads
+    heads = world.pds._parts.heads
     heads.flush_all = nothing
     heads.save_checkpoints = nothing
     await world.restart()
@@ -56,23 +56,23 @@ async def test_what_a_crash_kept_from_the_files_is_replayed(world):
     dids = [(await world.account()).did for _ in range(4)]
     for did in dids:
         await scribble(world, did)
-    before = {did: await joined(await world.pds.repo_car(did)) for did in dids[:1]}
+    before = {did: await joined(await world.pds.sync.repo_car(did)) for did in dids[:1]}
 
     await fall_over(world)
 
-    assert world.pds._replay.replayed > 0
+    assert world.pds._parts.replay.replayed > 0
     for did in dids:
-        root = world.pds._files.open(did).root()
+        root = world.pds._parts.files.open(did).root()
         assert root.cid == world.log.head(did).commit
         assert len(world.check_repo(did)) == 24
-    assert len(await joined(await world.pds.repo_car(dids[0]))) == len(before[dids[0]])
+    assert len(await joined(await world.pds.sync.repo_car(dids[0]))) == len(before[dids[0]])
     assert (await world.post(dids[0])).commit is not None
 
 
 async def test_a_replayed_file_a_rebuilt_one_and_one_never_interrupted_hold_the_same(world):
     did = (await world.account()).did
     await scribble(world, did)
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
     blob = await world.pds.upload_blob(did, pieces(PNG), "image/png")
     shown = {"$type": "blob", "ref": blob.cid, "mimeType": blob.mime, "size": blob.size}
     embed = {"$type": "app.bsky.embed.images", "images": [{"image": shown, "alt": ""}]}
@@ -99,7 +99,7 @@ async def test_a_replayed_file_a_rebuilt_one_and_one_never_interrupted_hold_the_
 async def scribble_more(world, did: str) -> None:
     for n in range(100, 140):
         await world.post(did, str(n), key(n))
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
     for n in range(100, 140, 2):
         await world.pds.apply_writes(did, [Write("delete", POST, key(n))])
 
@@ -109,11 +109,11 @@ async def test_a_file_holds_no_node_that_its_tree_does_not(world):
     for _ in range(5):
         for n in range(40):
             await world.pds.apply_writes(did, [Write("put", POST, key(n), world.record(str(world.now)))])
-        await world.pds._heads.flush_all()
+        await world.pds._parts.heads.flush_all()
         await world.pds.apply_writes(did, [Write("delete", POST, key(n)) for n in range(0, 40, 2)])
-        await world.pds._heads.flush_all()
+        await world.pds._parts.heads.flush_all()
 
-    head = await world.pds._heads.get(did)
+    head = await world.pds._parts.heads.get(did)
     reachable, waiting = set(), [head.tree.root()]
     while waiting:
         node = waiting.pop()
@@ -127,7 +127,7 @@ async def test_a_file_holds_no_node_that_its_tree_does_not(world):
 async def test_a_file_that_is_behind_by_a_power_cut_is_rebuilt(world):
     did = (await world.account()).did
     await scribble(world, did)
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
     await world.close()
     path = world.directory / "accounts"
     old = {file: file.read_bytes() for file in path.rglob("*.sqlite*")}
@@ -177,15 +177,15 @@ async def test_states_that_a_crash_kept_from_the_rows_come_from_the_log(world, m
     async def die(*args, **kwargs):  # noqa: ARG001
         raise DiedError
 
-    accounts = world.pds._accounts
+    accounts = world.pds._parts.accounts
     monkeypatch.setattr(accounts, "update", die)
     monkeypatch.setattr(accounts, "set_takedown", die)
     monkeypatch.setattr(accounts, "remove", die)
     for call in (
         world.pds.deactivate_account(alice),
-        world.pds.take_down(bob, "case 1"),
+        world.pds.takedowns.take_down(bob, "case 1"),
         world.pds.update_handle(carol, "carola.test"),
-        world.pds._lifecycle.delete(dave),
+        world.pds._parts.lifecycle.delete(dave),
     ):
         with pytest.raises(DiedError):
             await call
@@ -193,7 +193,7 @@ async def test_states_that_a_crash_kept_from_the_rows_come_from_the_log(world, m
     await fall_over(world)
 
     assert (await world.pds.get_session(alice)).status == "deactivated"
-    assert world.pds.takedown(bob).reference == "case 1"
+    assert world.pds.takedowns.takedown(bob).reference == "case 1"
     assert (await world.pds.get_session(carol)).handle == "carola.test"
     assert not world.pds.hosts(dave)
     assert (await world.account("dave")).did != dave
@@ -201,15 +201,15 @@ async def test_states_that_a_crash_kept_from_the_rows_come_from_the_log(world, m
 
 async def test_a_checkpoint_never_passes_a_commit_that_is_not_in_its_file(world):
     busy, idle = (await world.account()).did, (await world.account()).did
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
     await world.post(busy)
-    first = (await world.pds._heads.get(busy)).overlay.first
+    first = (await world.pds._parts.heads.get(busy)).overlay.first
     for _ in range(10):
         await world.post(idle)
-    await world.pds._heads.flush(await world.pds._heads.get(idle))
+    await world.pds._parts.heads.flush(await world.pds._parts.heads.get(idle))
 
     held = world.pds.checkpoints()
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
     free = world.pds.checkpoints()
 
     ends = [world.log.commits_end(shard) for shard in range(2)]
@@ -223,9 +223,9 @@ async def test_more_accounts_than_files_may_be_open_all_work(tmp_path):
     for _ in range(2):
         for did in dids:
             await world.post(did)
-        await world.pds._heads.flush_all()
-    assert len(world.pds._files._open) == 8
-    assert len(world.pds._heads._heads) == 10
+        await world.pds._parts.heads.flush_all()
+    assert len(world.pds._parts.files._open) == 8
+    assert len(world.pds._parts.heads._heads) == 10
     for did in dids:
         assert len((await world.pds.list_records(did, POST))[0]) == 2
     await world.close()
@@ -235,8 +235,8 @@ async def test_a_large_tree_is_dropped_to_its_root_after_a_flush_and_goes_on(tmp
     world = await World(tmp_path, {"nodes_per_head": 10}).open()
     did = (await world.account()).did
     await world.pds.apply_writes(did, [Write("create", POST, key(n), world.record(str(n))) for n in range(200)])
-    await world.pds._heads.flush_all()
-    loaded = (await world.pds._heads.get(did)).tree.loaded
+    await world.pds._parts.heads.flush_all()
+    loaded = (await world.pds._parts.heads.get(did)).tree.loaded
 
     await world.post(did, "more", key(500))
 
@@ -250,11 +250,11 @@ async def test_loaded_nodes_of_all_accounts_stay_within_their_bound(tmp_path):
     dids = [(await world.account()).did for _ in range(6)]
     for did in dids:
         await world.pds.apply_writes(did, [Write("create", POST, key(n), world.record(str(n))) for n in range(100)])
-    before = sum(head.tree.loaded for head in world.pds._heads._heads.values())
+    before = sum(head.tree.loaded for head in world.pds._parts.heads._heads.values())
 
-    await world.pds._heads.flush_all()
+    await world.pds._parts.heads.flush_all()
 
-    loaded = [head.tree.loaded for head in world.pds._heads._heads.values()]
+    loaded = [head.tree.loaded for head in world.pds._parts.heads._heads.values()]
     assert before > 100
     assert sum(loaded) <= 60
     assert loaded[-1] > 0
@@ -267,10 +267,10 @@ async def test_loaded_nodes_of_all_accounts_stay_within_their_bound(tmp_path):
 async def test_nothing_is_served_of_an_account_that_is_closed_without_reading_it_back(world):
     did = (await world.account()).did
     await world.post(did, "one", key(1))
-    head = await world.pds._heads.get(did)
-    world.pds._heads.close_account(head)
+    head = await world.pds._parts.heads.get(did)
+    world.pds._parts.heads.close_account(head)
 
-    again = await world.pds._heads.get(did)
+    again = await world.pds._parts.heads.get(did)
 
     assert again is not head
     assert again.root.cid == world.log.head(did).commit
@@ -289,11 +289,11 @@ async def test_a_half_made_account_waits_for_the_directory_and_is_then_finished_
         raise IdentityRefused(IdentityReason.TIMEOUT, did)
 
     with monkeypatch.context() as patch:
-        patch.setattr(world.pds._creation, "_finish", die)
+        patch.setattr(world.pds._parts.creation, "_finish", die)
         with pytest.raises(DiedError):
             await world.account("alice")
-    creation = world.pds._creation
-    row = world.pds._accounts.pending()[0]
+    creation = world.pds._parts.creation
+    row = world.pds._parts.accounts.pending()[0]
     with monkeypatch.context() as patch:
         patch.setattr(world.plc, "last", silent)
         left = await creation.settle_pending()

@@ -283,8 +283,8 @@ async def test_an_export_is_a_car_whose_tree_holds_every_record(world):
     since = (await world.post(alice.did, "since")).rev
     await world.post(alice.did, "after")
 
-    roots, blocks = read_car(await joined(await world.pds.repo_car(alice.did)))
-    _, newer = read_car(await joined(await world.pds.repo_car(alice.did, since)))
+    roots, blocks = read_car(await joined(await world.pds.sync.repo_car(alice.did)))
+    _, newer = read_car(await joined(await world.pds.sync.repo_car(alice.did, since)))
 
     commit = decode_commit(blocks[roots[0].raw])
     known = world.log.head(alice.did)
@@ -299,8 +299,8 @@ async def test_an_export_is_a_car_whose_tree_holds_every_record(world):
 async def test_an_empty_repo_exports_and_proves_absence(world):
     alice = await world.account()
 
-    roots, blocks = read_car(await joined(await world.pds.repo_car(alice.did)))
-    _, proof = read_car(await world.pds.record_proof(alice.did, POST, "absent"))
+    roots, blocks = read_car(await joined(await world.pds.sync.repo_car(alice.did)))
+    _, proof = read_car(await world.pds.sync.record_proof(alice.did, POST, "absent"))
 
     assert decode_commit(blocks[roots[0].raw]).data.raw in blocks
     assert roots[0].raw in proof
@@ -312,9 +312,9 @@ async def test_blocks_are_found_before_and_after_a_flush(world):
     known = world.log.head(alice.did)
     wanted = [applied.results[0].cid, known.commit, known.data, SOME_CID]
 
-    fresh, missing = await world.pds.blocks(alice.did, wanted)
-    await world.pds._heads.flush_all()
-    flushed, missing_still = await world.pds.blocks(alice.did, wanted)
+    fresh, missing = await world.pds.sync.blocks(alice.did, wanted)
+    await world.pds._parts.heads.flush_all()
+    flushed, missing_still = await world.pds.sync.blocks(alice.did, wanted)
 
     assert fresh == flushed
     assert missing == missing_still == [SOME_CID]
@@ -328,7 +328,7 @@ async def intrude(world, did, rkey) -> None:
     head = Head(did, files)
     clock = TidClock(3, world.clock)
     prepared = prepare(Write("create", POST, rkey, world.record("theirs")), lexicon.load(), clock)
-    signing = world.pds._accounts.get(did).key
+    signing = world.pds._parts.accounts.get(did).key
     built = build(head, signing, clock.next(head.root.rev), [prepared], from_micros(world.now))
     await world.log.append(built.entry)
     files.close()
@@ -343,7 +343,7 @@ async def test_another_writer_of_the_account_closes_it_until_it_is_read_back(wor
     await world.post(alice.did, "after", key(4))
 
     assert error.status == 503
-    assert world.pds._writer.rejections == 1
+    assert world.pds._parts.writer.rejections == 1
     assert world.check_repo(alice.did) == [f"{POST}/{key(i)}" for i in (1, 2, 4)]
     listed, _ = await world.pds.list_records(alice.did, POST)
     assert [view.uri.rkey for view in listed] == [key(4), key(2), key(1)]

@@ -13,6 +13,7 @@ from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import IdentityResolver
 from ingest.log_sqlite import SqliteLog
 from ingest.pds.login import Session
+from ingest.pds.parts import Parts
 from ingest.pds.pds import Pds
 from ingest.pds.settings import PdsSettings
 from ingest.pds.writer import Applied
@@ -83,15 +84,17 @@ class World:
         handles = HandleResolver(self.dns, NoWeb(), local, (".test",))
         self.resolver = IdentityResolver(self.plc, handles, NoWeb(), now=lambda: self.now / 1e6)
         self.pds = await Pds.open(
-            self.directory,
-            log=self.log,
-            plc=self.plc,
-            resolver=self.resolver,
-            catalogue=lexicon.load(),
-            service_did=SERVICE_DID,
-            public_url=PUBLIC_URL,
-            settings=PdsSettings(**(FAST | self.settings)),
-            now=self.clock,
+            Parts(
+                self.directory,
+                log=self.log,
+                plc=self.plc,
+                resolver=self.resolver,
+                catalogue=lexicon.load(),
+                service_did=SERVICE_DID,
+                public_url=PUBLIC_URL,
+                settings=PdsSettings(**(FAST | self.settings)),
+                now=self.clock,
+            )
         )
         return self
 
@@ -119,7 +122,7 @@ class World:
         return {"$type": POST, "text": text, "createdAt": from_micros(self.now), **more}
 
     def file(self, did: str) -> Path:
-        return self.pds._files.path(did)
+        return self.pds._parts.files.path(did)
 
     def check_repo(self, did: str) -> list[str]:
         """The account's paths, once log index, file and signed head are shown to say the same."""

@@ -91,10 +91,10 @@ async def test_a_part_that_fails_by_itself_is_reported(tmp_path):
     def fail(flush):  # noqa: ARG001
         raise OSError("no space left")
 
-    (await world.pds._heads.get(alice.did)).file.flush = fail
+    (await world.pds._parts.heads.get(alice.did)).file.flush = fail
     await world.post(alice.did)
     error = await stopped
 
     assert isinstance(error, OSError)
-    del (await world.pds._heads.get(alice.did)).file.flush
+    del (await world.pds._parts.heads.get(alice.did)).file.flush
     await world.close()

@@ -21,15 +21,15 @@ async def handle(ctx: Ctx) -> Answer:
         if did is None:
             raise invalid_request("Must provide a did to request blob state")
         subject = {"$type": BLOB, "did": did, "cid": blob}
-        found = pds.blob_takedown(Did(did), Cid.parse(blob))
+        found = pds.takedowns.blob_takedown(Did(did), Cid.parse(blob))
     elif uri is not None:
         parsed = AtUri.parse(uri)
         held = ctx.services.log.record(parsed.authority, f"{parsed.collection}/{parsed.rkey}")
         subject = {"$type": RECORD, "uri": uri, "cid": "" if held is None else str(held[0])}
-        found = None if held is None else pds.takedown(uri)
+        found = None if held is None else pds.takedowns.takedown(uri)
     elif did is not None:
         subject = {"$type": REPO, "did": did}
-        found = pds.takedown(did) or _foreign(ctx, did)
+        found = pds.takedowns.takedown(did) or _foreign(ctx, did)
     else:
         raise invalid_request("No provided subject")
     if found is None:

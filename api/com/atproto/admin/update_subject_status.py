@@ -48,12 +48,12 @@ def _reference(ctx: Ctx, takedown: dict[str, Any]) -> str | None:
 async def _take_down(ctx: Ctx, kind: str, subject: dict[str, Any], reference: str | None) -> None:
     services = ctx.services
     if kind == BLOB:
-        await services.pds.take_down_blob(Did(subject["did"]), Cid.parse(subject["cid"]), reference)
+        await services.pds.takedowns.take_down_blob(Did(subject["did"]), Cid.parse(subject["cid"]), reference)
         return
     name = subject["did"] if kind == REPO else str(_record(subject["uri"]))
     did = subject["did"] if kind == REPO else _record(subject["uri"]).authority
     if services.pds.hosts(did):
-        await services.pds.take_down(name, reference)
+        await services.pds.takedowns.take_down(name, reference)
     else:
         await services.log.append(Moderation(name, reference))
 

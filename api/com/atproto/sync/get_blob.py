@@ -26,7 +26,7 @@ _HARMLESS = frozenset(
 
 async def handle(ctx: Ctx) -> Answer:
     did, cid = Did(ctx.params["did"]), Cid.parse(ctx.params["cid"])
-    blob = await ctx.services.pds.open_blob(did, cid, as_owner=as_owner(ctx))
+    blob = await ctx.services.pds.sync.open_blob(did, cid, as_owner=as_owner(ctx))
     return Raw(blob.mime, blob.chunks, blob_headers(blob.mime, blob.size, cid))
 
 

@@ -11,7 +11,7 @@ from schemas.syntax import Did
 
 async def handle(ctx: Ctx) -> Answer:
     cids = [Cid.parse(text) for text in ctx.params["cids"]]
-    car, missing = await ctx.services.pds.blocks(Did(ctx.params["did"]), cids, as_owner=as_owner(ctx))
+    car, missing = await ctx.services.pds.sync.blocks(Did(ctx.params["did"]), cids, as_owner=as_owner(ctx))
     if missing:
         raise XrpcError("BlockNotFound", f"Could not find cids: {','.join(map(str, missing))}")
     return Raw(CAR, car)

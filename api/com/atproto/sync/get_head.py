@@ -11,7 +11,7 @@ from schemas.syntax import Did
 async def handle(ctx: Ctx) -> Answer:
     did = Did(ctx.params["did"])
     try:
-        status = await ctx.services.pds.latest_commit(did, as_owner=as_owner(ctx))
+        status = await ctx.services.pds.sync.latest_commit(did, as_owner=as_owner(ctx))
     except XrpcError as error:
         if error.name == "RepoNotFound":
             raise XrpcError("HeadNotFound", f"Could not find root for DID: {did}") from error

@@ -8,7 +8,7 @@ from schemas.syntax import Did
 
 
 async def handle(ctx: Ctx) -> Answer:
-    status = await ctx.services.pds.latest_commit(Did(ctx.params["did"]), as_owner=as_owner(ctx))
+    status = await ctx.services.pds.sync.latest_commit(Did(ctx.params["did"]), as_owner=as_owner(ctx))
     return {"cid": str(status.commit), "rev": status.rev}
 
 

@@ -11,7 +11,7 @@ async def handle(ctx: Ctx) -> Answer:
     params = ctx.params
     did = Did(params["did"])
     return Raw(
-        CAR, await ctx.services.pds.record_proof(did, params["collection"], params["rkey"], as_owner=as_owner(ctx))
+        CAR, await ctx.services.pds.sync.record_proof(did, params["collection"], params["rkey"], as_owner=as_owner(ctx))
     )
 
 

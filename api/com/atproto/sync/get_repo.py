@@ -9,7 +9,7 @@ from schemas.syntax import Did
 
 async def handle(ctx: Ctx) -> Answer:
     did, since = Did(ctx.params["did"]), ctx.params.get("since")
-    return Raw(CAR, await ctx.services.pds.repo_car(did, since, as_owner=as_owner(ctx)))
+    return Raw(CAR, await ctx.services.pds.sync.repo_car(did, since, as_owner=as_owner(ctx)))
 
 
 ENDPOINT = Endpoint("com.atproto.sync.getRepo", handle, Auth.ACCESS_OR_ADMIN_OPTIONAL)

@@ -9,7 +9,7 @@ from schemas.syntax import Did
 
 
 async def handle(ctx: Ctx) -> Answer:
-    status = ctx.services.pds.repo_status(Did(ctx.params["did"]))
+    status = ctx.services.pds.sync.repo_status(Did(ctx.params["did"]))
     answer: dict[str, Any] = {"did": status.did, "active": status.active}
     if not status.active:
         answer["status"] = status.status

@@ -11,7 +11,7 @@ from schemas.syntax import Did
 
 async def handle(ctx: Ctx) -> Answer:
     params = ctx.params
-    cids, cursor = await ctx.services.pds.list_blobs(
+    cids, cursor = await ctx.services.pds.sync.list_blobs(
         Did(params["did"]),
         since=params.get("since"),
         cursor=params.get("cursor"),

@@ -8,7 +8,7 @@ from api.xrpc import Answer, Ctx, Endpoint
 
 
 async def handle(ctx: Ctx) -> Answer:
-    page, cursor = ctx.services.pds.list_repos(cursor=ctx.params.get("cursor"), limit=ctx.params["limit"])
+    page, cursor = ctx.services.pds.sync.list_repos(cursor=ctx.params.get("cursor"), limit=ctx.params["limit"])
     repos: list[dict[str, Any]] = []
     for status in page:
         if status.commit is None:  # a migration that has not brought its repo yet
