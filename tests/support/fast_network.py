@@ -136,7 +136,8 @@ class FastNetwork:
         try:
             await self.log.append_many(entries)
         except Rejected:
-            self.rejected += 1
+            # Of a refused group of several nothing stays in the log, so that the model does not hear of it.
+            self.rejected += len(entries) == 1
 
     async def read(self) -> Model:
         """The model, brought up to the end of `commits`."""
