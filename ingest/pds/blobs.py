@@ -129,8 +129,11 @@ class Blobs:
 
     async def _collect_for_ever(self) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):  # once in a while also without a hint
-                await asyncio.wait_for(self._heads.dropped.wait(), self._settings.blob_gc_interval)
+            # Once in a while also without a hint. Not wait_for, which in Python 3.11 swallows a cancellation that comes
+            # when the hint does: whoever closes us would wait for ever.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.blob_gc_interval):
+                    await self._heads.dropped.wait()
             self._heads.dropped.clear()
             await self.collect()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
@@ -202,3 +203,11 @@ async def test_blobs_of_hidden_accounts_and_taken_down_blobs_are_not_served(worl
     assert "takendown" in reupload.message
     assert await joined(back.chunks) == PNG
     assert (await refused(world.pds.takedowns.take_down_blob(alice.did, Cid.of_raw(b"?"), "x"))).name == "BlobNotFound"
+
+
+async def test_a_collector_that_is_hinted_as_it_is_closed_ends(world) -> None:
+    await asyncio.sleep(0)  # let it wait for its hint
+
+    world.pds._parts.heads.dropped.set()
+    async with asyncio.timeout(10):
+        await world.pds._parts.blobs.close()
