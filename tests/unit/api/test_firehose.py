@@ -86,7 +86,8 @@ async def on_stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def frame(socket: aiohttp.ClientWebSocketResponse) -> tuple[dict, dict]:
-    raw = await asyncio.wait_for(socket.receive_bytes(), 10)
+    async with asyncio.timeout(10):
+        raw = await socket.receive_bytes()
     at = raw.index(b"\xa1") if raw[0] == 0xA1 else 0
     for end in range(1, 64):  # the header is one short map; its end is where both halves decode
         try:
