@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup run lint format test test-unit test-oracle test-clients lock docs bench ci clean
+.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster lock docs bench ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -38,10 +38,13 @@ format: setup ## let ruff lay out and mend what it can
 test: test-unit test-oracle test-clients ## every test
 
 test-unit: setup ## units, contracts, vectors, views, scenarios
-	$(BIN)/pytest tests/unit tests/contracts tests/interop tests/views tests/scenarios
+	$(BIN)/pytest -m 'not cluster' tests/unit tests/contracts tests/interop tests/views tests/scenarios
 
 test-oracle: setup ## the independent model, and crashes at every named point
-	$(BIN)/pytest tests/oracle tests/chaos
+	$(BIN)/pytest -m 'not cluster' tests/oracle tests/chaos
+
+test-cluster: setup ## the same river on Kafka and a CQL store
+	$(BIN)/pytest -m cluster tests/contracts tests/cluster
 
 test-clients: setup ## the official clients against `headrace up`
 	$(BIN)/pytest tests/e2e

@@ -1,0 +1,7 @@
+"""Fixtures of the tests that need a broker and a CQL store."""
+
+from __future__ import annotations
+
+from tests.support.stack import cluster_name, cql_address, kafka_servers
+
+__all__ = ["cluster_name", "cql_address", "kafka_servers"]
