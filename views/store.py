@@ -17,6 +17,8 @@ from views.table import Key, Row, Table
 Vector = Mapping[tuple[str, int], int]
 # (hop, its shard, source topic, source shard) -> (source offset, index) of the newest message let in
 Marks = Mapping[tuple[str, int, str, int], tuple[int, int]]
+# (hop, its shard, sender's shard) -> offset of each shard of `records` up to which the sender's messages are in
+Watermarks = Mapping[tuple[str, int, int], tuple[int, ...]]
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -24,16 +26,26 @@ class Progress(msgspec.Struct, frozen=True):
 
     vector: dict[tuple[str, int], int]
     marks: dict[tuple[str, int, str, int], tuple[int, int]]
+    watermarks: dict[tuple[str, int, int], tuple[int, ...]] = {}
 
 
 class Batch(msgspec.Struct):
-    """Final values for every key that the batch touched, by partition; statics are whole tuples."""
+    """Final values for every key that the batch touched, by partition; statics are whole tuples.
+
+    Versions are for a store whose batches may be torn and redone: of each key the offset, in its table's `source`, of
+    the entry that last touched it. A store whose batches are whole has no need of them. One lane's batch holds in
+    `vector` its own (topic, shard) alone.
+    """
 
     rows: dict[Table, dict[Key, dict[Key, Row | None]]]
     """Table, partition, clustering key (empty where there is none): the row, or None for a delete."""
     statics: dict[Table, dict[Key, Row]]
     vector: dict[tuple[str, int], int]
     marks: dict[tuple[str, int, str, int], tuple[int, int]]
+    versions: dict[Table, dict[Key, dict[Key, int]]] | None = None
+    """In the shape of `rows`."""
+    static_versions: dict[Table, dict[Key, int]] | None = None
+    watermarks: dict[tuple[str, int, int], tuple[int, ...]] = {}
 
 
 class Store(Protocol):
