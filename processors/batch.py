@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from time import perf_counter as clock
 
 from processors.decode import Decoder
@@ -18,6 +18,7 @@ from processors.plan import Plan
 from processors.step import Step
 from schemas import crash
 from schemas.entries import Derived
+from schemas.errors import InvariantError
 from schemas.topics import EDGES, FANOUT, RECORDS, shard_of
 from views.overlay import Overlay
 from views.record import authority
@@ -25,6 +26,16 @@ from views.store import Batch, Progress, Store
 from views.view import Edge, Fan, FanoutSettings
 
 _TURN_SECONDS = 0.002
+
+
+class ProjectionError(InvariantError):
+    """A view's own fault over one entry of the log: nothing behind it is taken until it is mended, or skipped."""
+
+    def __init__(self, topic: str, shard: int, offset: int, cause: Exception) -> None:
+        super().__init__(
+            f"{topic}[{shard}]@{offset}: expected rows, a projection raised {cause!r}: mend it and start again, or"
+            f" leave the entry out for good: headrace log skip {topic} {shard} {offset} --reason WHY"
+        )
 
 
 class Stages:
@@ -64,9 +75,12 @@ class Stages:
             folder.begin(overlay)
         self._turn = clock()
 
-    async def feed(self, shard: int, entries: Sequence[Derived]) -> None:
-        """Take entries of one shard, each above what was taken before, and all that follows from them."""
-        await self._index(shard, entries, self._overlay)
+    async def feed(self, shard: int, entries: Sequence[Derived], skipped: Collection[int] = ()) -> None:
+        """Take entries of one shard, each above what was taken before, and all that follows from them.
+
+        `skipped` are offsets that progress passes and nothing follows from.
+        """
+        await self._index(shard, entries, self._overlay, skipped)
         crash.point("views.after_index")
         await self._fold()
         crash.point("views.after_edges")
@@ -80,15 +94,18 @@ class Stages:
         batch.marks = self.marks.take_changed()
         return batch
 
-    async def _index(self, shard: int, entries: Sequence[Derived], overlay: Overlay) -> None:
+    async def _index(self, shard: int, entries: Sequence[Derived], overlay: Overlay, skipped: Collection[int]) -> None:
         step = Step(self._plan, self._decoder, overlay, shard)
         seen = self._seen.get((RECORDS, shard), 0)
         if entries:
             self._seen[RECORDS, shard] = self._taken[RECORDS, shard] = max(seen, entries[-1].offset)
         for entry, record, invalid in await step.prepare(
-            [entry for entry in entries if entry.offset > seen], self._breathe
+            [entry for entry in entries if entry.offset > seen and entry.offset not in skipped], self._breathe
         ):
-            await step.take(entry, record, invalid)
+            try:
+                await step.take(entry, record, invalid)
+            except Exception as error:
+                raise ProjectionError(RECORDS, shard, entry.offset, error) from error
             if clock() - self._turn > _TURN_SECONDS:
                 await self._yield()
         for edge in step.messages:
@@ -104,7 +121,10 @@ class Stages:
         while edges:
             shard, offset, edge = edges.popleft()
             if self.marks.admit(EDGES, shard, edge.src):
-                await self._folders[shard].fold(edge, offset)
+                try:
+                    await self._folders[shard].fold(edge, offset)
+                except Exception as error:
+                    raise ProjectionError(*edge.src[:3], error) from error
             if clock() - self._turn > _TURN_SECONDS:
                 await self._yield()
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from typing import Any
 
 import structlog
 
@@ -49,8 +50,12 @@ class EmbeddedRunner:
         views: Sequence[View],
         settings: FanoutSettings | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
+        *,
+        skipped: Mapping[int, Collection[int]] | None = None,
     ) -> None:
+        """`skipped`: by shard of `records`, the offsets that an operator had skipped (`views.generations.Skips`)."""
         self._log = log
+        self._skipped = skipped or {}
         self._store = store
         self._plan = Plan(views)
         self.decoder = Decoder(load(), self._plan.collections)
@@ -62,8 +67,11 @@ class EmbeddedRunner:
         self._stages: Stages | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._wake: asyncio.Future[None] | None = None
+        self._wake: asyncio.Future[Any] | None = None
         self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._held: list[int] | None = None
+        self._released = asyncio.Event()
+        self._batching = asyncio.Lock()
         self._fan_out = 0.0  # timeline rows an entry, lately
         self.failure: BaseException | None = None
         self.entries = 0
@@ -129,6 +137,25 @@ class EmbeddedRunner:
             self._waiters = [entry for entry in self._waiters if entry[2] is not waiter]
         return True
 
+    async def hold(self, vector: Mapping[tuple[str, int], int] | None = None) -> None:
+        """Stand still until `release`: here, after the batch under way; or, when it does already, further on.
+
+        `vector` is within the log and nowhere below where this stands. Two generations that are held are brought to one
+        vector so, and compared. Raises RunnerStoppedError.
+        """
+        self._held = [0 if vector is None else vector[RECORDS, shard] for shard in range(self._shards)]
+        self._released.set()  # whoever waits looks again
+        self._released.clear()
+        async with self._batching:
+            self._check()
+        for shard, offset in enumerate(self._held):
+            while not await self.reached(shard, offset, 60.0):
+                continue
+
+    def release(self) -> None:
+        self._held = None
+        self._released.set()
+
     async def process_all(self) -> None:
         """Return once the views have seen all that the log held when this was called. Raises RunnerStoppedError."""
         self._check()
@@ -157,18 +184,26 @@ class EmbeddedRunner:
     async def _follow(self) -> None:
         begun = 0.0
         while not self._stopping:
-            if self.behind() == 0:
+            if all(self._end(shard) <= reached for shard, reached in enumerate(self._reached)):
                 await self._wait()
                 continue
             rest = begun + _APART_SECONDS - time.monotonic()
             if rest > 0 and self.behind() < _BEHIND:
                 await asyncio.sleep(rest)
             begun = time.monotonic()
-            await self._batch()
+            async with self._batching:
+                await self._batch()
             await asyncio.sleep(0)
 
+    def _end(self, shard: int) -> int:
+        """Up to where this may go now."""
+        end = self._log.records_end(shard)
+        return end if self._held is None else min(end, self._held[shard])
+
     async def _wait(self) -> None:
-        self._wake = asyncio.ensure_future(self._log.changed.wait(self._reached))
+        held = self._held is not None
+        more: Coroutine[Any, Any, Any] = self._released.wait() if held else self._log.changed.wait(self._reached)
+        self._wake = asyncio.ensure_future(more)
         try:
             await self._wake
         except asyncio.CancelledError:
@@ -187,13 +222,15 @@ class EmbeddedRunner:
             chunk = min(_CHUNK, max(8, int(_FAN_ROWS / (self._fan_out + 1))))
             more = False
             for shard in range(self._shards):
-                end = log.records_end(shard)
+                end = self._end(shard)
                 if end <= at[shard]:
                     continue
                 entries = await log.read_records(shard, at[shard], chunk)
+                if self._held is not None:
+                    entries = [entry for entry in entries if entry.offset <= end]
                 if entries:
                     had = stages.fan_rows
-                    await stages.feed(shard, entries)
+                    await stages.feed(shard, entries, self._skipped.get(shard, ()))
                     self._fan_out = (stages.fan_rows - had) / len(entries)
                     at[shard], newest[shard] = entries[-1].offset, entries[-1].time
                     taken += len(entries)

@@ -29,21 +29,21 @@ class Copy:
     def __init__(self, rows=ROWS, statics=STATICS):
         self.rows, self.statics = rows, statics
 
-    def scan(self, table):
+    def scan(self, _):
         return list(self.rows)
 
-    def scan_statics(self, table):
+    def scan_statics(self, _):
         return list(self.statics)
 
 
 class Streamed(Copy):
     """As a store answers that gives its rows in the order of hashes, page by page."""
 
-    async def scan(self, table):
+    async def scan(self, _):
         for row in random.Random(3).sample(self.rows, len(self.rows)):
             yield list(row)
 
-    async def scan_statics(self, table):
+    async def scan_statics(self, _):
         for row in reversed(self.statics):
             yield row
 

@@ -14,7 +14,7 @@ from ingest.log_sqlite import SqliteLog
 from processors.digest import digests
 from processors.run_embedded import EmbeddedRunner, RunnerStoppedError
 from schemas.cbor import encode
-from schemas.entries import Account
+from schemas.entries import Account, RecordEntry
 from schemas.errors import InvariantError
 from schemas.tid import tid_from_micros
 from tests.support.log_world import START, Repo, record_of
@@ -105,10 +105,8 @@ async def test_a_runner_started_again_goes_on_where_it_was(tmp_path):
     assert taken[1] == taken[2] < taken[0]
 
 
-async def test_an_exception_stops_it_loudly_and_leaves_the_rows_as_they_were(tmp_path):
-    log = await SqliteLog.open(tmp_path / "log.sqlite")
-    store = SqliteStore(tmp_path / "views.sqlite", TABLES)
-    told = []
+def poisoned():
+    """The views, one of which fails over a post that says poison."""
     sound = posts.VIEW.rows["app.bsky.feed.post"]
 
     def rows(record):
@@ -116,11 +114,17 @@ async def test_an_exception_stops_it_loudly_and_leaves_the_rows_as_they_were(tmp
             raise ZeroDivisionError("a projection's own fault")
         return sound(record)
 
-    views = [
+    return [
         type(view)(view.table, rows={**view.rows, "app.bsky.feed.post": rows}) if view is posts.VIEW else view
         for view in ALL
     ]
-    runner = EmbeddedRunner(log, store, views, on_failure=told.append)
+
+
+async def test_an_exception_stops_it_loudly_and_leaves_the_rows_as_they_were(tmp_path):
+    log = await SqliteLog.open(tmp_path / "log.sqlite")
+    store = SqliteStore(tmp_path / "views.sqlite", TABLES)
+    told = []
+    runner = EmbeddedRunner(log, store, poisoned(), on_failure=told.append)
     await runner.start()
     repo = Repo(1)
     await log.append(repo.write(path(1), record_of("fine")))
@@ -134,12 +138,65 @@ async def test_an_exception_stops_it_loudly_and_leaves_the_rows_as_they_were(tmp
         await runner.reached(0, 1, 0.1)
 
     assert not runner.ready
-    assert [type(failure) for failure in told] == [ZeroDivisionError]
+    assert [type(failure.__cause__) for failure in told] == [ZeroDivisionError]
+    assert "headrace log skip records 0 " in str(told[0])
     ((count, _),) = await store.statics(author_feed.TABLE, [(repo.did, 0)])
     assert count == 1
     await runner.stop()
     await store.close()
     await log.close()
+
+
+async def test_an_entry_that_an_operator_had_skipped_stops_nothing_and_makes_no_row(tmp_path):
+    log = await SqliteLog.open(tmp_path / "log.sqlite")
+    store = SqliteStore(tmp_path / "views.sqlite", TABLES)
+    repo = Repo(1)
+    told = [await log.append(repo.write(path(n), record_of(said))) for n, said in enumerate(("fine", "poison", "good"))]
+    (bad,) = [
+        entry.offset
+        for entry in await log.read_records(0, 0, 100)
+        if isinstance(entry, RecordEntry) and b"poison" in entry.value
+    ]
+    runner = EmbeddedRunner(log, store, poisoned(), skipped={0: {bad}})
+    await runner.start()
+
+    await runner.process_all()
+
+    assert runner.vector() == {("records", 0): told[-1].records_end}
+    found = await store.get_many(posts.TABLE, [(f"at://{repo.did}/{path(n)}",) for n in range(3)])
+    assert [row is not None for row in found] == [True, False, True]
+    await runner.stop()
+    await store.close()
+    await log.close()
+
+
+async def test_a_runner_that_is_held_stands_at_exactly_that_vector(river):
+    log, store, runner = river
+    repos = [Repo(number) for number in range(6)]
+    for number in range(5):
+        await asyncio.gather(*(log.append(repo.write(path(number), record_of("x"))) for repo in repos))
+    await runner.process_all()
+    for number in range(5, 30):
+        await asyncio.gather(*(log.append(repo.write(path(number), record_of("x"))) for repo in repos))
+    await runner.hold()
+    here = runner.vector()
+    for number in range(30, 40):
+        await asyncio.gather(*(log.append(repo.write(path(number), record_of("x"))) for repo in repos))
+    assert runner.vector() == here
+    target = {
+        ("records", shard): max(here["records", shard], log.records_end(shard) - 3) for shard in range(log.shards)
+    }
+
+    await runner.hold(target)
+    held = (await store.progress()).vector
+    await log.append(repos[0].write(path(40), record_of("more")))
+
+    assert target != here
+    assert {place: held[place] for place in target if held.get(place)} == {p: at for p, at in target.items() if at}
+    assert runner.vector() == target
+    runner.release()
+    await runner.process_all()
+    assert runner.behind() == 0
 
 
 async def test_views_of_another_log_are_refused_with_the_cure(tmp_path):
