@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.stack import cluster_name, cql_address, kafka_servers
+from tests.support.stack import cluster_name, cql_address, kafka_servers, own_stack
 
-__all__ = ["cluster_name", "cql_address", "kafka_servers"]
+__all__ = ["cluster_name", "cql_address", "kafka_servers", "own_stack"]
