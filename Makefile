@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster lock docs bench ci clean
+.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster chaos stack lock docs bench ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -35,7 +35,7 @@ format: setup ## let ruff lay out and mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: test-unit test-oracle test-clients ## every test
+test: test-unit test-oracle test-clients test-cluster ## every test
 
 test-unit: setup ## units, contracts, vectors, views, scenarios
 	$(BIN)/pytest -m 'not cluster' tests/unit tests/contracts tests/interop tests/views tests/scenarios
@@ -44,7 +44,13 @@ test-oracle: setup ## the independent model, and crashes at every named point
 	$(BIN)/pytest -m 'not cluster' tests/oracle tests/chaos
 
 test-cluster: setup ## the same river on Kafka and a CQL store
-	$(BIN)/pytest -m cluster tests/contracts tests/cluster
+	$(BIN)/pytest -m cluster tests/contracts tests/cluster tests/chaos
+
+chaos: setup ## the cluster's faults, longer and more of them (SEED=N makes one run again)
+	HEADRACE_CHAOS=long $(if $(SEED),HEADRACE_CHAOS_SEED=$(SEED)) $(BIN)/pytest -m cluster -s --timeout 3600 tests/chaos/cluster
+
+stack: setup ## a broker and a CQL store for development, until Ctrl-C; data in ./data/stack
+	@exec $(BIN)/python -m tests.support.devstack start --foreground --data data/stack
 
 test-clients: setup ## the official clients against `headrace up`
 	$(BIN)/pytest tests/e2e
@@ -59,7 +65,7 @@ lock: setup ## resolve pyproject.toml into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group dev pyproject.toml --output-file requirements.lock
 
 ci: ## what CI runs, part by part, against its time budget
-	@$(PYTHON) .ci/parts.py
+	@HEADRACE_CI=1 $(PYTHON) .ci/parts.py
 
 clean: ## remove the environment and caches (not ./data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -16,6 +16,7 @@ PARTS: tuple[tuple[str, int], ...] = (  # make target, minutes
     ("test-unit", 10),
     ("test-oracle", 10),
     ("test-clients", 6),
+    ("test-cluster", 20),
 )
 
 
