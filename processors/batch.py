@@ -94,7 +94,9 @@ class Stages:
         batch.marks = self.marks.take_changed()
         return batch
 
-    async def _index(self, shard: int, entries: Sequence[Derived], overlay: Overlay, skipped: Collection[int]) -> None:
+    async def _index(
+        self, shard: int, entries: Sequence[Derived], overlay: Overlay, skipped: Collection[int] = ()
+    ) -> None:
         step = Step(self._plan, self._decoder, overlay, shard)
         seen = self._seen.get((RECORDS, shard), 0)
         if entries:

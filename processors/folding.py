@@ -47,6 +47,11 @@ class FollowerSets:
             _, out = self._sets.popitem(last=False)
             self._held -= len(out) + 1
 
+    def drop(self, did: str) -> None:
+        members = self._sets.pop(did, None)
+        if members is not None:
+            self._held -= len(members) + 1
+
     def change(self, did: str, gone: Iterable[str], come: Mapping[str, int]) -> None:
         members = self._sets.get(did)
         if members is None:
@@ -130,6 +135,9 @@ class Folder:
     def followers_changed(self, did: str, gone: Iterable[str], come: Iterable[str]) -> None:
         self._sets.change(did, gone, {reader: self.shard_of(reader) for reader in come})
 
+    def followers_unknown(self, did: str) -> None:
+        self._sets.drop(did)
+
     def shard_of(self, did: str) -> int:
         return shard_of(did, self._shards)
 
@@ -153,16 +161,9 @@ class Folder:
 
 async def fold_fan(fan: Fan, offset: int, overlay: Overlay, settings: FanoutSettings) -> None:
     """Write pointers into the readers' timelines; cut one that has grown too long now and then."""
-    partitions = overlay.rows[_TIMELINES]
-    get = partitions.get
     changes: list[tuple[Key, Row | None]] = [(key, None) for key in fan.drops]
     changes += [(row[:3], row) for row in fan.puts]
-    for reader in fan.readers:
-        rows = get((reader,))
-        if rows is None:
-            rows = partitions[reader,] = {}
-        for key, row in changes:
-            rows[key] = None if row is None else (reader, *row)
+    overlay.put_each(_TIMELINES, fan.readers, changes)
     if fan.complete_since is not None:
         for reader in fan.readers:
             await _raise_complete_since(reader, fan.complete_since, offset, overlay)
@@ -176,7 +177,7 @@ async def fold_fan(fan: Fan, offset: int, overlay: Overlay, settings: FanoutSett
 async def _raise_complete_since(reader: str, since: int, offset: int, overlay: Overlay) -> None:
     statics = await overlay.statics(_TIMELINES, (reader,))
     if statics is None or statics[0] is None or statics[0] < since:
-        overlay.put_statics(_TIMELINES, (reader,), (since, offset))
+        overlay.raise_static(_TIMELINES, (reader,), (since, offset))
 
 
 async def _trim(reader: str, offset: int, overlay: Overlay, keep: int) -> None:

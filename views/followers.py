@@ -41,6 +41,7 @@ def _tally(follow: Row) -> Sequence[tuple[Key, int]]:
 async def _fold(edge: Edge, offset: int, overlay: Overlay, folding: Folding) -> None:
     """Besides the rows: a new follower is given the newest posts, in the one order of posts and follows."""
     if not await fold_rows(TABLE, edge, offset, overlay):
+        folding.followers_unknown(edge.subject)
         return
     gone = {key[_ACTOR] for key in edge.drops}
     come = {row[_ACTOR] for row in edge.puts}

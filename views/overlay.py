@@ -44,6 +44,21 @@ class Overlay:
     def put_statics(self, table: Table, partition: Key, values: Row) -> None:
         self._changed_statics[table][partition] = values
 
+    def put_each(self, table: Table, prefixes: Iterable[str], changes: Sequence[tuple[Key, Row | None]]) -> None:
+        """The same changes in many partitions of one column: (clustering key, the row without its first column)."""
+        partitions = self.rows[table]
+        get = partitions.get
+        for prefix in prefixes:
+            rows = get((prefix,))
+            if rows is None:
+                rows = partitions[prefix,] = {}
+            for key, row in changes:
+                rows[key] = None if row is None else (prefix, *row)
+
+    def raise_static(self, table: Table, partition: Key, values: Row) -> None:
+        """Statics whose first value only ever rises, whoever writes last (`VersionedOverlay`)."""
+        self.put_statics(table, partition, values)
+
     def known(self, table: Table, key: Key) -> Row | None:
         """The row if the batch knows it, else UNREAD."""
         size = table.partition_size

@@ -49,7 +49,7 @@ async def _fold(edge: Edge, offset: int, overlay: Overlay, folding: Folding) -> 
     trimmed, pulls, applied = statics
     if applied >= offset:
         return
-    had = pulls
+    touched = False
     size, pull_above = TABLE.key_size, folding.settings.pull_above
     followers, folded = await folding.follower_count(author)
     drops = []
@@ -58,14 +58,16 @@ async def _fold(edge: Edge, offset: int, overlay: Overlay, folding: Folding) -> 
         overlay.delete(TABLE, key)
         if old is not None and old[size] == PULL:
             pulls -= 1
+            touched = True
         else:
             drops.append(key[1:])
     # Follows behind this post were folded in before: this is a redo, and who was pushed to cannot be known any more.
     pull = followers > pull_above or folded >= offset
     for row in edge.puts:
         overlay.put(TABLE, (*row[:size], PULL if pull else PUSH))
-    if pull:
+    if pull and edge.puts:
         pulls += len(edge.puts)
+        touched = True
     puts = () if pull else tuple((*row[1:size], author) for row in edge.puts)
     if followers and followers <= pull_above and (puts or drops):
         folding.send(await folding.followers(author), tuple(drops), puts)
@@ -73,9 +75,11 @@ async def _fold(edge: Edge, offset: int, overlay: Overlay, folding: Folding) -> 
         trimmed = await _trim(author, trimmed, overlay, folding.settings.backfill)
     if (trimmed, pulls) != statics[:2]:
         overlay.put_statics(TABLE, (author,), (trimmed, pulls, offset))
-    if had == 0 < pulls:
+    # At every change, not at the first and last alone: a redo may pull what was pushed, and then the author stays here
+    # though the torn batch took it away.
+    if touched and pulls > 0:
         overlay.put(BIG, (bucket(author, PARTITIONS), author))
-    elif pulls == 0 < had:
+    elif touched:
         overlay.delete(BIG, (bucket(author, PARTITIONS), author))
 
 

@@ -85,6 +85,10 @@ class Folding(Protocol):
 
     def followers_changed(self, did: str, gone: Iterable[str], come: Iterable[str]) -> None: ...
 
+    def followers_unknown(self, did: str) -> None:
+        """Somebody else has folded a change of them in: what is held of them may be behind the store."""
+        ...
+
     def shard_of(self, did: str) -> int: ...
 
     def send(
