@@ -49,8 +49,8 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "multidict": ("api/*",),
     "prometheus_client": ("api/*", "headrace/*"),
     "puremagic": ("ingest/pds/mime.py",),
-    "pydantic": ("headrace/settings.py",),
-    "pydantic_settings": ("headrace/settings.py",),
+    "pydantic": ("headrace/settings*.py",),
+    "pydantic_settings": ("headrace/settings*.py",),
     "sqlite3": (),
     "uvloop": ("headrace/up.py",),
 }
