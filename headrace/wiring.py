@@ -151,6 +151,7 @@ class Network:
             Parts(
                 directory,
                 log=log,
+                foreign=log,
                 plc=plc,
                 resolver=resolver,
                 catalogue=catalogue,

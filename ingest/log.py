@@ -1,22 +1,22 @@
 """The log's ports: what may be asked of `commits`, `records` and `firehose`, whatever stores them.
 
-`ingest.log_sqlite` is the adapter of one process. Does not own acceptance (`ingest.verdict`) nor what follows from an
-entry (`ingest.derive`).
+`ingest.log_sqlite` is the adapter of one process; in a cluster each role has the ports that it needs (`PdsLog` is a
+PDS's). Does not own acceptance (`ingest.verdict`) nor what follows from an entry (`ingest.derive`).
 
 Offsets start at 1 in every shard; `after=0` reads from the start. Everything a reader is given is committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
 from schemas.cid import Cid
 from schemas.entries import Derived, Entry, FirehoseEvent, Status
-from schemas.errors import Refused
+from schemas.errors import Refused, XrpcError
 from schemas.syntax import Did, Handle
 from schemas.tid import Tid
 
@@ -39,6 +39,17 @@ class Rejected(Refused):
     def __init__(self, reason: Reason, detail: str, head: Head | None = None) -> None:
         super().__init__(reason, detail)
         self.head = head
+
+
+class LogAwayError(XrpcError):
+    """The log cannot say for the moment: the client gets 503.
+
+    `outcome` is of the entries that were to be appended: "unknown" they may be in the log, "absent" they are not.
+    """
+
+    def __init__(self, outcome: Literal["unknown", "absent"], detail: str) -> None:
+        super().__init__("ServiceUnavailable", detail, 503)
+        self.outcome = outcome
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -71,7 +82,7 @@ class Appended(msgspec.Struct, frozen=True):
     """An entry is durable and accepted: its place in `commits`, its firehose seq (if it makes an event), its log time.
 
     `records_end` is the shard's end of `records` once all that follows from the entry is in: a reader whose progress
-    has reached it has seen the entry.
+    has reached it has seen the entry. Where derive is another process, `seq` is None and `records_end` 0.
     """
 
     shard: int
@@ -101,7 +112,10 @@ class Appender(Protocol):
     """Puts entries into `commits`; the log decides."""
 
     async def append(self, entry: Entry) -> Appended:
-        """Durable, accepted and derived when it returns. Raises Rejected; any other error: the outcome is unknown."""
+        """Durable and accepted when it returns; derived too where one process does both.
+
+        Raises Rejected, or LogAwayError; any other error: the outcome is unknown.
+        """
         ...
 
     async def append_many(self, entries: Sequence[Entry]) -> list[Appended]:
@@ -168,6 +182,57 @@ class RepoIndex(Protocol):
     def paths(self, did: str, collection: str | None = None, after: str = "", limit: int = 1000) -> list[str]:
         """Live paths above `after`, in byte order."""
         ...
+
+
+Value = tuple[Did, str, Cid | None, bytes | None]
+"""(account, path, cid, DAG-CBOR) of a record; None and None: it is deleted."""
+
+
+class Follower(Protocol):
+    """What a PDS does when its log learns more of its accounts than it was told in answers."""
+
+    async def replay(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        """Bring these, of one shard and in order, into files and rows: their outcome was unknown, they are in."""
+        ...
+
+    async def reread(self, did: Did) -> None:
+        """The account's head was wrong and is right now: forget what was built on it."""
+        ...
+
+    def checkpoints(self) -> Mapping[int, int]:
+        """By shard, the offset of `commits` that all files and rows are complete to."""
+        ...
+
+
+class AccountLog(Protocol):
+    """What the log holds of the accounts that live here."""
+
+    async def host(self, dids: Collection[Did]) -> None:
+        """These accounts live here from now on: their heads are known when it returns. May be repeated."""
+        ...
+
+    def head(self, did: str) -> Head | None:
+        """HOT. What is accepted, as far as it is known: never what is in flight."""
+        ...
+
+    async def settled(self, did: Did) -> None:
+        """Return once no outcome of the account's is unknown. Raises LogAwayError when that takes long."""
+        ...
+
+    def values(self, dids: Collection[Did]) -> AsyncIterator[list[Value]]:
+        """Pages of `records` of these accounts up to their heads. A path may come again: the last one counts."""
+        ...
+
+    def follow(self, follower: Follower) -> None:
+        """Tell `follower` from now on. Called once, before anything is appended."""
+        ...
+
+
+class PdsLog(Appender, AccountLog, CommitsReader, Protocol):
+    """All that a PDS needs of a log. `read_commits` need only give entries of accounts that live here."""
+
+    @property
+    def shards(self) -> int: ...
 
 
 class Log(Appender, RecordsReader, CommitsReader, FirehoseReader, RepoIndex, Protocol):

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from ingest.changes import LoopChanges
 from ingest.derive import STEP, did_of
-from ingest.log import Appended, Head, Reason
+from ingest.log import Appended, Follower, Head, Reason, Value
 from ingest.log_sqlite_batch import Batch
 from ingest.log_sqlite_checkpoint import Checkpointer
 from ingest.log_sqlite_index import SqliteIndex
@@ -29,11 +29,13 @@ from schemas.cid import Cid
 from schemas.entries import Account, Commit, Derived, Diff, Entry, FirehoseEvent, RecordEntry, Sync
 from schemas.entry_codec import decode
 from schemas.errors import InvariantError
+from schemas.syntax import Did
 from schemas.topics import shard_of
 
 __all__ = ["LogStoppedError", "SqliteLog"]
 
 MAX_READ = 5000
+VALUES_PAGE = 500
 TAIL_ENTRIES = 8192
 TAIL_BYTES = 8 << 20
 # An appender's answer takes three turns of the loop to leave; a reader that wakes first would hold it up for a batch.
@@ -189,6 +191,25 @@ class SqliteLog:
 
     def paths(self, did: str, collection: str | None = None, after: str = "", limit: int = 1000) -> list[str]:
         return self._index.paths(did, collection, after, limit)
+
+    async def host(self, dids: Collection[Did]) -> None:
+        """Nothing to do: this log knows every account."""
+
+    async def settled(self, did: Did) -> None:
+        """Nothing to do: an outcome that is unknown stops this log, and the file tells at the next start."""
+
+    def follow(self, follower: Follower) -> None:
+        """Nothing to tell: `head` is what was decided, whoever wrote it."""
+
+    async def values(self, dids: Collection[Did]) -> AsyncIterator[list[Value]]:
+        """From the index: what is live, each path once, in byte order."""
+        for did in dids:
+            after = ""
+            while page := self.paths(did, None, after, VALUES_PAGE):
+                after = page[-1]
+                found = [(path, self.record(did, path)) for path in page]
+                yield [(did, path, record[0], record[1]) for path, record in found if record is not None]
+                await asyncio.sleep(0)
 
     @property
     def appended(self) -> int:

@@ -113,6 +113,10 @@ class Accounts:
     def pending(self) -> list[AccountRow]:
         return [_row(row) for row in self.read(f"SELECT {_COLUMNS} FROM accounts WHERE status = 'pending'")]  # noqa: S608
 
+    def hosted(self) -> list[Did]:
+        """Every account, pending ones too."""
+        return [Did(did) for (did,) in self.read("SELECT did FROM accounts")]
+
     def page(self, after: tuple[int, str], limit: int) -> list[tuple[int, Did]]:
         """(created, did) of accounts that are made, in order of creation."""
         found = self.read(

@@ -22,7 +22,7 @@ from ingest.identity import plc_op
 from ingest.identity.plc_client import PlcClient
 from ingest.identity.plc_op import PlcRefused
 from ingest.identity.reasons import IdentityRefused
-from ingest.log import Log
+from ingest.log import PdsLog
 from ingest.pds.account_file import Root
 from ingest.pds.accounts import AccountRow, Accounts
 from ingest.pds.commit_build import first_commit
@@ -58,7 +58,7 @@ class Creation:
     def __init__(
         self,
         *,
-        log: Log,
+        log: PdsLog,
         accounts: Accounts,
         heads: Heads,
         passwords: Passwords,
@@ -77,12 +77,15 @@ class Creation:
         self._public_url = public_url
         self._clock = clock
         self._now = now
+        self._making: set[Did] = set()
 
     async def create(self, new: NewAccount) -> AccountRow:
         """Raises XrpcError; then there is no such account."""
+        row = self._pending(new)
+        self._making.add(row.did)
         hashing = asyncio.create_task(self._hash(new.password))
         try:
-            row = self._pending(new)
+            await self._log.host([row.did])
             await self._accounts.insert(row)
             crash.point("account.pending")
             try:
@@ -92,20 +95,27 @@ class Creation:
             except BaseException:
                 await self._accounts.remove(row.did)
                 raise
+            found = self._accounts.get(row.did)
+            assert found is not None
+            return await self._finish(found)
         finally:
+            self._making.discard(row.did)
             hashing.cancel()
             await asyncio.gather(hashing, return_exceptions=True)
-        found = self._accounts.get(row.did)
-        assert found is not None
-        return await self._finish(found)
 
     async def settle_pending(self) -> int:
-        """Finish or remove what a crash left; how many rows stay pending because the directory cannot be asked."""
+        """Finish or remove what a crash or an unknown outcome left.
+
+        Returns how many rows stay pending because the directory cannot be asked.
+        """
         left = 0
         for row in self._accounts.pending():
+            if row.did in self._making:
+                continue
             outcome = await self._settle(row)
             left += outcome == "kept"
-            _log.info("account creation was interrupted", did=row.did, handle=row.handle, outcome=outcome)
+            if outcome != "kept":
+                _log.info("account creation was interrupted", did=row.did, handle=row.handle, outcome=outcome)
         return left
 
     async def _settle(self, row: AccountRow) -> str:

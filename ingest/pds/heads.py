@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
-from ingest.log import Log
+from ingest.log import PdsLog
 from ingest.pds.account_file import Root
 from ingest.pds.account_files import AccountFiles
 from ingest.pds.accounts import Accounts
@@ -31,7 +31,7 @@ _CHECKPOINT_EVERY = 5  # flush rounds
 
 class Heads:
     def __init__(
-        self, log: Log, files: AccountFiles, accounts: Accounts, blobs: BlobIndex, settings: PdsSettings
+        self, log: PdsLog, files: AccountFiles, accounts: Accounts, blobs: BlobIndex, settings: PdsSettings
     ) -> None:
         self._log = log
         self._files = files
@@ -42,6 +42,8 @@ class Heads:
         self._loading: dict[str, asyncio.Task[Head]] = {}
         self._in_flight: dict[str, int] = {}
         """Accounts with an append whose outcome is not yet in their head, and the end of `commits` before it."""
+        self._held: dict[object, tuple[int, int]] = {}
+        """Shard and end of `commits` before each append that a row, not a head, is still to follow."""
         self._seen: dict[int, int] = {}
         """The newest offset of ours that a head has absorbed, by shard."""
         self._saved: dict[int, int] = {}
@@ -78,10 +80,9 @@ class Heads:
                     return
 
     async def _load(self, did: Did) -> Head:
-        old = self._heads.pop(did, None)
-        if old is not None:
-            async with old.lock:  # who closed it may be at work still: an import appends for as long as it takes
-                await self.flush(old)
+        await self._log.settled(did)
+        await self.retire(did)
+        self._in_flight.pop(did, None)
         known = self._log.head(did)
         if known is not None and known.status == "deleted":
             raise repo_not_found(did)  # opening its file would make it again
@@ -120,6 +121,14 @@ class Heads:
         self._heads[did] = head
         self._make_room()
 
+    async def retire(self, did: Did) -> None:
+        """Close the head and bring the file up to what it had: the next look at the account reads the file."""
+        head = self._heads.pop(did, None)
+        if head is not None:
+            head.closed = True
+            async with head.lock:  # who closed it may be at work still: an import appends for as long as it takes
+                await self.flush(head)
+
     def close_account(self, head: Head) -> None:
         """After a rejection or an unknown outcome: nothing is served from this head again, the log is read instead."""
         head.closed = True
@@ -144,6 +153,16 @@ class Heads:
         if shard is not None and offset > self._seen.get(shard, 0):
             self._seen[shard] = offset
 
+    @contextmanager
+    def holding(self, did: Did) -> Iterator[None]:
+        """Keep the checkpoint below what is appended inside, until the account's row says it too."""
+        shard, token = shard_of(did, self._log.shards), object()
+        self._held[token] = (shard, self._log.commits_end(shard))
+        try:
+            yield
+        finally:
+            del self._held[token]
+
     async def flush(self, head: Head) -> None:
         while head.dropped_blobs:
             # Known to be suspect before the file forgets who referred to them: a crash repeats this from the log.
@@ -162,11 +181,11 @@ class Heads:
 
     def checkpoints(self) -> dict[int, int]:
         """By shard, the offset of `commits` up to which every file of ours is complete."""
-        found = dict(self._seen)
         shards = self._log.shards
-        held = [(did, head.overlay.first - 1) for did, head in self._heads.items() if head.overlay is not None]
-        for did, below in (*held, *self._in_flight.items()):
-            shard = shard_of(did, shards)
+        found = {shard: max(seen, self._log.commits_end(shard)) for shard, seen in self._seen.items()}
+        dirty = [(did, head.overlay.first - 1) for did, head in self._heads.items() if head.overlay is not None]
+        waiting = [(shard_of(did, shards), below) for did, below in (*dirty, *self._in_flight.items())]
+        for shard, below in (*waiting, *self._held.values()):
             if shard in found:
                 found[shard] = min(found[shard], below)
         return found

@@ -7,18 +7,20 @@ is made under the account's lock, so that no write is in flight when its state c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 from ingest.identity import plc_op
 from ingest.identity.plc_client import PlcClient
 from ingest.identity.plc_op import PlcRefused
 from ingest.identity.reasons import IdentityRefused
 from ingest.identity.resolver import IdentityResolver
-from ingest.log import Log
+from ingest.log import PdsLog
 from ingest.pds.accounts import AccountRow, Accounts
 from ingest.pds.blobs import Blobs
 from ingest.pds.commit_build import sync_entry
 from ingest.pds.handles import check_service_handle, external_mismatch, parse_handle, service_domain
+from ingest.pds.head import Head
 from ingest.pds.heads import Heads
 from ingest.pds.refusals import account_not_found, handle_taken, invalid_request, unavailable
 from ingest.pds.sessions import Sessions
@@ -36,7 +38,7 @@ class Lifecycle:
     def __init__(
         self,
         *,
-        log: Log,
+        log: PdsLog,
         accounts: Accounts,
         heads: Heads,
         blobs: Blobs,
@@ -67,7 +69,7 @@ class Lifecycle:
         row = self._made(did)
         if not await self.is_document_ours(row):
             raise invalid_request("DID document does not name this server and this account's signing key")
-        async with self._heads.locked(did) as head:
+        async with self._changing(did) as head:
             now = from_micros(self._now())
             entries: list[Entry] = [Identity(did, row.handle), Account(did, "active")]
             if head.root is not None:
@@ -77,14 +79,14 @@ class Lifecycle:
 
     async def deactivate(self, did: Did) -> None:
         self._made(did)
-        async with self._heads.locked(did):
+        async with self._changing(did):
             await self._log.append(Account(did, "deactivated"))
             await self._accounts.update(did, status="deactivated")
 
     async def delete(self, did: Did) -> None:
         """One entry; derive makes the tombstones. Files go once the log has it."""
         self._made(did)
-        async with self._heads.locked(did):
+        async with self._changing(did):
             await self._log.append(Account(did, "deleted"))
             crash.point("account.mid_delete")
             await self.forget(did)
@@ -98,7 +100,7 @@ class Lifecycle:
     async def take_down(self, did: Did, reference: str | None) -> None:
         """None reverses it. Sessions end."""
         self._made(did)
-        async with self._heads.locked(did):
+        async with self._changing(did):
             await self._log.append(Moderation(did, reference))
             await self._accounts.set_takedown(did, reference)
         if reference is not None:
@@ -114,13 +116,20 @@ class Lifecycle:
         self._wanted.add(handle)
         try:
             await self._update_document(did, handle)
-            async with self._heads.locked(did):
+            async with self._changing(did):
                 await self._log.append(Identity(did, handle))
                 await self._accounts.update(did, handle=handle)
         finally:
             self._wanted.discard(handle)
             self._resolver.forget(row.did)
         return handle
+
+    @asynccontextmanager
+    async def _changing(self, did: Did) -> AsyncIterator[Head]:
+        """Under the account's lock, and above the checkpoint until the row says what the log says."""
+        async with self._heads.locked(did) as head:
+            with self._heads.holding(did):
+                yield head
 
     def is_wanted(self, handle: Handle) -> bool:
         """Whether an update under way is about to take it."""

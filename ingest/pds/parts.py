@@ -14,7 +14,7 @@ from random import SystemRandom
 
 from ingest.identity.plc_client import PlcClient
 from ingest.identity.resolver import IdentityResolver
-from ingest.log import Log
+from ingest.log import PdsLog, RepoIndex
 from ingest.pds import secrets
 from ingest.pds.account_files import AccountFiles
 from ingest.pds.accounts import Accounts
@@ -41,13 +41,14 @@ from schemas.tid import CLOCK_ID_MAX, TidClock
 
 
 class Parts:
-    """`now` gives unix microseconds."""
+    """`now` gives unix microseconds; `foreign` shows records of accounts that live elsewhere."""
 
     def __init__(
         self,
         directory: Path,
         *,
-        log: Log,
+        log: PdsLog,
+        foreign: RepoIndex | None = None,
         plc: PlcClient,
         resolver: IdentityResolver,
         catalogue: Catalogue,
@@ -83,7 +84,7 @@ class Parts:
             now=now,
             settings=settings,
         )
-        self.reads = Reads(log, heads, accounts, blob_index)
+        self.reads = Reads(foreign, heads, accounts, blob_index)
         self.blobs = Blobs(
             files=BlobFiles(directory / "blobs"),
             index=blob_index,
@@ -130,6 +131,7 @@ class Parts:
         self.importer = Importer(
             log=log,
             heads=heads,
+            files=files,
             accounts=accounts,
             clock=clock,
             now=now,
@@ -143,10 +145,11 @@ class Parts:
 
     async def start(self) -> None:
         """Bring what a crash left behind up to the log, then begin the work that goes on by itself."""
+        self.log.follow(self.replay)
         await self.replay.run()
         await self.blobs.start()
-        if await self.creation.settle_pending():
-            self._pending = asyncio.create_task(self._settle_pending(), name="pds-pending")
+        await self.creation.settle_pending()
+        self._pending = asyncio.create_task(self._settle_pending(), name="pds-pending")
         self.heads.start()
 
     async def close(self) -> None:
@@ -175,5 +178,4 @@ class Parts:
     async def _settle_pending(self) -> None:
         while True:
             await asyncio.sleep(self.settings.pending_retry)
-            if not await self.creation.settle_pending():
-                return
+            await self.creation.settle_pending()

@@ -53,7 +53,14 @@ class Pds:
         self._hosted = hosted = Hosted(parts.accounts)
         self._signup = Signup(parts.accounts, parts.lifecycle, parts.settings.handle_domains)
         self.sync = SyncReads(parts.log, parts.accounts, hosted, parts.reads, parts.blobs)
-        self.takedowns = Takedowns(parts.log, parts.accounts, parts.blob_index, parts.lifecycle, parts.writer)
+        self.takedowns = Takedowns(
+            log=parts.log,
+            accounts=parts.accounts,
+            heads=parts.heads,
+            blob_index=parts.blob_index,
+            lifecycle=parts.lifecycle,
+            writer=parts.writer,
+        )
 
     @classmethod
     async def open(cls, parts: Parts) -> Pds:

@@ -1,4 +1,4 @@
-"""After a crash: what the log holds of our accounts beyond the checkpoint, brought into their files and rows.
+"""What the log holds of our accounts and their files and rows lack: after a crash, or an unknown outcome.
 
 The log decides what was accepted: a commit is taken if and only if it continues what the file holds. What cannot be
 continued (a diff, a lost file) is left to rebuild.py, which the next read of the account calls. Does not own accounts
@@ -7,19 +7,22 @@ being created (lifecycle.py finishes those).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import structlog
 
 from ingest.commit_block import find_commit_block
-from ingest.log import Log
+from ingest.derive import did_of
+from ingest.log import PdsLog
 from ingest.pds.account_file import Root, Stored
 from ingest.pds.account_files import AccountFiles
 from ingest.pds.accounts import Accounts
 from ingest.pds.blob_refs import Ref, refs_of
 from ingest.pds.head import Head
 from ingest.pds.heads import Heads
+from ingest.pds.rebuild import finish, gather, is_behind
 from schemas.entries import Account, Commit, Entry, Identity, Moderation
+from schemas.errors import InvariantError
 from schemas.syntax import Did
 
 _PAGE = 500
@@ -31,7 +34,7 @@ class Replay:
 
     def __init__(
         self,
-        log: Log,
+        log: PdsLog,
         files: AccountFiles,
         accounts: Accounts,
         heads: Heads,
@@ -46,6 +49,8 @@ class Replay:
 
     async def run(self) -> None:
         """Apply every shard up to the end seen at the start of this call."""
+        dids = self._accounts.hosted()
+        await self._log.host(dids)
         ends = {shard: self._log.commits_end(shard) for shard in range(self._log.shards)}
         for shard, end in ends.items():
             after = self._accounts.checkpoint(shard)
@@ -53,9 +58,37 @@ class Replay:
                 await self._page(page)
                 after = page[-1][0]
             self._heads.settled(Did(""), shard, end)
+        await self._restore_lost(dids)
         await self._heads.save_checkpoints()
         if self.replayed:
             _log.info("replayed the log into account files", entries=self.replayed)
+
+    async def replay(self, entries: Sequence[tuple[int, Entry]]) -> None:
+        """The same for entries whose outcome was unknown."""
+        for did in {did_of(entry) for _, entry in entries}:
+            await self._heads.retire(did)
+        await self._page(list(entries))
+
+    async def reread(self, did: Did) -> None:
+        """The log holds another head than the one that we wrote on."""
+        await self._heads.retire(did)
+        await self._follow(did)
+
+    def checkpoints(self) -> Mapping[int, int]:
+        return self._heads.checkpoints()
+
+    async def _restore_lost(self, dids: Collection[Did]) -> None:
+        """Files that are not there are made in one pass over the log's records: a lost volume has lost them all."""
+        absent = [did for did in dids if not self._files.path(did).exists()]
+        lost = [did for did in absent if is_behind(Head(did, self._files), self._log)]
+        if not lost:
+            return
+        _log.warning("account files are lost: making them anew from the log", files=len(lost))
+        for did, root in (await gather(lost, self._files, self._log)).items():
+            try:
+                await finish(did, root, self._files)
+            except InvariantError as error:  # asked for, the account raises it again: it stops, the others do not
+                _log.critical("an account cannot be restored", did=did, cause=str(error))
 
     async def _page(self, page: list[tuple[int, Entry]]) -> None:
         """Entries of one account after another, so that a file is opened and flushed once a page."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
-from ingest.log import Log
+from ingest.log import AccountLog
 from ingest.pds.accounts import AccountRow, Accounts
 from ingest.pds.answers import RepoStatus
 from ingest.pds.blobs import Blobs, OpenBlob
@@ -19,7 +19,7 @@ from schemas.syntax import Did
 
 
 class SyncReads:
-    def __init__(self, log: Log, accounts: Accounts, hosted: Hosted, reads: Reads, blobs: Blobs) -> None:
+    def __init__(self, log: AccountLog, accounts: Accounts, hosted: Hosted, reads: Reads, blobs: Blobs) -> None:
         self._log = log
         self._accounts = accounts
         self._hosted = hosted

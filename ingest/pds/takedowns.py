@@ -5,10 +5,12 @@ Does not own what follows for an account (lifecycle.py) nor for the AppView (the
 
 from __future__ import annotations
 
-from ingest.log import Log
+from ingest.derive import did_of
+from ingest.log import Appender
 from ingest.pds.accounts import Accounts
 from ingest.pds.answers import Takedown
 from ingest.pds.blob_index import BlobIndex
+from ingest.pds.heads import Heads
 from ingest.pds.lifecycle import Lifecycle
 from ingest.pds.refusals import blob_not_found
 from ingest.pds.writer import Writer
@@ -19,10 +21,18 @@ from schemas.syntax import Did
 
 class Takedowns:
     def __init__(
-        self, log: Log, accounts: Accounts, blob_index: BlobIndex, lifecycle: Lifecycle, writer: Writer
+        self,
+        *,
+        log: Appender,
+        accounts: Accounts,
+        heads: Heads,
+        blob_index: BlobIndex,
+        lifecycle: Lifecycle,
+        writer: Writer,
     ) -> None:
         self._log = log
         self._accounts = accounts
+        self._heads = heads
         self._blob_index = blob_index
         self._lifecycle = lifecycle
         self._writer = writer
@@ -32,8 +42,9 @@ class Takedowns:
         if subject.startswith("did:"):
             await self._writer.finish(self._lifecycle.take_down(Did(subject), reference))
             return
-        await self._log.append(Moderation(subject, reference))
-        await self._accounts.set_takedown(subject, reference)
+        with self._heads.holding(did_of(entry := Moderation(subject, reference))):
+            await self._log.append(entry)
+            await self._accounts.set_takedown(subject, reference)
 
     async def take_down_blob(self, did: Did, cid: Cid, reference: str | None) -> None:
         if not await self._blob_index.set_takedown(did, cid, reference):

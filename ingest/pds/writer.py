@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from ingest.log import Log, Rejected
+from ingest.log import Appender, LogAwayError, Rejected
 from ingest.pds.account_file import Root
 from ingest.pds.accounts import AccountRow, Accounts
 from ingest.pds.blob_index import BlobIndex
@@ -70,7 +70,7 @@ class Writer:
     def __init__(
         self,
         *,
-        log: Log,
+        log: Appender,
         heads: Heads,
         accounts: Accounts,
         blobs: BlobIndex,
@@ -158,6 +158,12 @@ class Writer:
             self.rejections += 1
             _log.error("the log refused a write of our own", did=did, rev=built.entry.rev, reason=rejected.reason)
             raise unavailable("the account was written to elsewhere; try again") from rejected
+        except LogAwayError as away:
+            if away.outcome == "absent":
+                heads.settled(did)
+            else:
+                heads.close_account(head)
+            raise
         except asyncio.CancelledError:
             heads.close_account(head)
             raise

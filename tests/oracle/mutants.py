@@ -235,8 +235,8 @@ MUTANTS = (
     Mutant(
         "an account that a crash left half made stays half made",
         "ingest/pds/parts.py",
-        "        if await self.creation.settle_pending():\n",
-        "        if False:\n",
+        "        await self.creation.settle_pending()\n        self._pending",
+        "        self._pending",
         NETWORK_CRASH,
     ),
 )

@@ -87,6 +87,7 @@ class World:
             Parts(
                 self.directory,
                 log=self.log,
+                foreign=self.log,
                 plc=self.plc,
                 resolver=self.resolver,
                 catalogue=lexicon.load(),
