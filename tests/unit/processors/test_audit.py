@@ -1,0 +1,125 @@
+"""The auditor holds the views against the log: a sound copy has nothing to name, any row changed by hand is named."""
+
+from __future__ import annotations
+
+import random
+
+import apsw
+import pytest
+import pytest_asyncio
+
+from ingest.log_sqlite_accounts import SqliteAccounts
+from processors import audit
+from processors.audit import Auditor
+from processors.digest import ORDER_DEPENDENT
+from tests.support.fast_network import FastNetwork, dids
+from tests.support.random_network import RandomNetwork
+from views import ALL
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+STEPS = 300
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def network(tmp_path_factory):
+    made = await FastNetwork(tmp_path_factory.mktemp("audited"), dids(5), 4).open()
+    await made.begin()
+    for step in RandomNetwork(random.Random(7), made.dids, made.now).steps(STEPS):
+        await made.do(step)
+    await made.settle()
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def auditor(network, monkeypatch):
+    monkeypatch.setattr(audit, "SUBJECTS_MOST", 1_000)  # chance is for large networks
+    accounts = SqliteAccounts(network.directory / "log.sqlite")
+    yield Auditor(accounts, ALL)
+    await accounts.close()
+
+
+async def everything(auditor, network):
+    found = []
+    for did in network.dids:
+        found += await auditor.audit(did, network.store, network.runner.process_all)
+    return found
+
+
+async def test_views_that_followed_the_log_have_nothing_to_name(auditor, network):
+    assert await everything(auditor, network) == []
+    assert auditor.audited == len(network.dids)
+    assert auditor.divergent == 0
+
+
+async def test_every_account_is_sampled_sooner_or_later(auditor, network):
+    sampled = set()
+    for _ in range(200):
+        sampled |= set(await auditor._accounts.sample(3))
+
+    assert sampled == set(network.dids)
+
+
+def corruptions():
+    """Each table that is audited: a row lost, a row of its last column changed, a count changed."""
+    for view in ALL:
+        table = view.table
+        if table.name in ORDER_DEPENDENT:
+            continue
+        yield pytest.param(table.name, f'DELETE FROM "{table.name}"', id=f"{table.name} lost")
+        changed = next(
+            (c for c in reversed(table.columns) if c.name != "offset" and c.name not in ("rev", "invalid")), None
+        )
+        if changed is not None and table.name != "heads":
+            value = 77 if changed.kind == "int" else "'other'" if changed.kind == "text" else "x'01'"
+            statement = f'UPDATE "{table.name}" SET {changed.name}={value}'
+            yield pytest.param(table.name, statement, id=f"{table.name} changed")
+        if table.statics:
+            count = table.statics[0].name
+            yield pytest.param(
+                table.name, f'UPDATE "{table.name}__statics" SET {count}={count}+1', id=f"{table.name} miscounted"
+            )
+
+
+@pytest.mark.parametrize(("table", "statement"), list(corruptions()))
+async def test_a_corrupted_row_is_counted_and_named(auditor, network, table, statement):
+    connection = apsw.Connection(str(network.directory / "views0.sqlite"))
+    name = f"{table}__statics" if "__statics" in statement else table
+    row = connection.execute(f'SELECT * FROM "{name}" LIMIT 1').fetchone()
+    assert row is not None, "the network made no row to corrupt"
+    where = " AND ".join(f'"{column}"=?{n}' for n, column in enumerate(_key(table, name), 1))
+    connection.execute(f"{statement} WHERE {where}", row[: where.count("?")])
+    assert connection.changes() == 1
+
+    found = await everything(auditor, network)
+
+    connection.execute(f'INSERT OR REPLACE INTO "{name}" VALUES({", ".join("?" * len(row))})', row)
+    connection.close()
+    assert auditor.divergent == len(found) >= 1
+    assert {each.view for each in found} == {table}
+
+
+async def test_a_row_that_nothing_in_the_log_makes_is_named(auditor, network):
+    connection = apsw.Connection(str(network.directory / "views0.sqlite"))
+    did = network.dids[0]
+    connection.execute(
+        "INSERT INTO follows_by_actor SELECT actor, 'did:plc:nobody', 'left', 1, 1 FROM follows_by_actor LIMIT 1"
+    )
+    connection.execute(
+        "INSERT INTO interactions SELECT uri, 0, 1, ?, ?, 1, 1, 'c' FROM posts",
+        (did, f"at://{did}/app.bsky.feed.like/1"),
+    )
+    try:
+        found = await everything(auditor, network)
+
+        named = {each.view for each in found if each.left is None}
+        assert named == {"follows_by_actor", "interactions"}
+    finally:
+        connection.execute("DELETE FROM follows_by_actor WHERE rkey='left'")
+        connection.execute("DELETE FROM interactions WHERE cid='c'")
+        connection.close()
+
+
+def _key(table, name):
+    found = next(view.table for view in ALL if view.name == table)
+    return [column.name for column in (*found.partition, *(found.clustering if name == table else ()))]
