@@ -19,7 +19,7 @@ from ingest.repo.car_reader import CarReader
 from ingest.repo.commit import SignedCommit, decode_commit
 from ingest.repo.mst import Tree
 from ingest.repo.reasons import RepoReason
-from ingest.repo.verify import check_path, check_record, check_rev
+from ingest.repo.verify import check_path, check_rev
 from schemas.cid import Cid
 from schemas.entries import Diff, Identity, Op
 from schemas.errors import Refused
@@ -44,7 +44,7 @@ async def feed_car(
     """Raises Refused when nothing of the file can enter; Rejected is an outcome (the log's head has moved on).
 
     `trust_signature` is the operator's word for an account that no longer resolves (an archived repo): the signature
-    alone is then not checked, and the summary says so. Hashes, the tree and every record always are.
+    alone is then not checked, and the summary says so. Hashes, the tree and every path always are.
     """
     signed, blocks = await _read(pieces)
     did = signed.did
@@ -113,10 +113,8 @@ def _records(signed: SignedCommit, blocks: dict[bytes, bytes]) -> dict[str, byte
     found: dict[str, bytes] = {}
     for path, cid in Tree.open(signed.data, load).items():
         check_path(path)
-        record = blocks.get(cid.raw)
-        if record is None:
+        if cid.raw not in blocks:
             raise Refused(RepoReason.RECORD_MISSING, f"{path}: the block of {cid} is not there")
-        check_record(path, record)
         found[path] = cid.raw
     return found
 

@@ -14,6 +14,7 @@ from schemas.cbor import CborRefused, decode
 from schemas.entries import RecordEntry
 from schemas.errors import InvariantError, Refused
 from schemas.lexicon import Catalogue
+from schemas.limits import RECORD_BLOCK_MAX
 from views.record import Record, make_record
 from views.table import Row
 
@@ -41,7 +42,7 @@ class Decoder:
             return None, ""
         try:
             self._catalogue.check_key(collection, entry.rkey)
-            value: Any = decode(data)
+            value: Any = decode(data, RECORD_BLOCK_MAX)
             if type(value) is not dict:
                 self.invalid[NO_MAP] += 1
                 return None, NO_MAP

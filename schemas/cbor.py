@@ -39,7 +39,7 @@ _FLOAT_HEAD = b"\xfb"
 _OTHER_LINK = re.compile(rb"\xd8\x2a(?!\x58\x25\x00\x01[\x71\x55]\x12\x20)").search
 # cbrrr allocates each array at the length that its head claims: nested claims would multiply. Among this few bytes
 # they cost little, and depth and lengths may be looked at afterwards.
-_SMALL = 4_096
+SMALL = 4_096
 
 
 class CborReason(StrEnum):
@@ -64,7 +64,7 @@ def decode(data: bytes, limit: int = RECORD_CBOR_MAX) -> Value:
     """One whole value; raises CborRefused. `limit` is the most bytes allowed."""
     if len(data) > limit:
         raise CborRefused(CborReason.SIZE, f"expected at most {limit} bytes, found {len(data)}")
-    if len(data) > _SMALL:
+    if len(data) > SMALL:
         check_heads(data)
     try:
         value: Any = decode_dag_cbor(data, cid_ctor=Cid)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import orjson
 from cbrrr import decode_dag_cbor
 
-from schemas.cbor import CborReason, CborRefused, Value
+from schemas.cbor import SMALL, CborReason, CborRefused, Value, check_heads
 from schemas.cid import Cid, CidRefused
 from schemas.errors import InvariantError, Refused
 from schemas.limits import (
@@ -108,11 +108,24 @@ def dumps(value: Any) -> bytes:
 
 
 def cbor_to_json(data: bytes) -> bytes:
-    """JSON text straight from a block that `schemas.cbor.decode` accepts; raises CborRefused on other bytes."""
+    """JSON text straight from a block. HOT.
+
+    All that `schemas.cbor.decode` accepts has one, and much that is only beyond its limits; raises CborRefused on other
+    bytes.
+    """
+    if len(data) > SMALL:
+        check_heads(data)
     try:
         return orjson.dumps(decode_dag_cbor(data, atjson_mode=True))
     except (ValueError, TypeError) as error:
         raise CborRefused(CborReason.FORM, f"expected DAG-CBOR that JSON can hold: {error}") from error
+
+
+def record_to_json(data: bytes) -> bytes:
+    """`cbor_to_json` of a repo's record, which may be any bytes; raises CborRefused unless they are a map."""
+    if data[:1] < b"\xa0" or data[:1] > b"\xbf":
+        raise CborRefused(CborReason.FORM, f"expected a map, found {data[:16].hex()}")
+    return cbor_to_json(data)
 
 
 def blobs_of(value: Any) -> list[BlobRef]:

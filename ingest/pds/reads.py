@@ -6,6 +6,7 @@ account may be shown (hosted.py).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -14,9 +15,10 @@ from ingest.pds.accounts import Accounts
 from ingest.pds.blob_index import BlobIndex
 from ingest.pds.exports import blocks_car, record_proof, repo_car
 from ingest.pds.heads import Heads
-from ingest.pds.refusals import invalid_request, record_not_found, repo_not_found
+from ingest.pds.refusals import invalid_record, invalid_request, record_not_found, repo_not_found
+from schemas.cbor import CborRefused
 from schemas.cid import Cid
-from schemas.data import cbor_to_json
+from schemas.data import record_to_json
 from schemas.errors import Refused
 from schemas.syntax import AtUri, Did
 
@@ -56,25 +58,31 @@ class Reads:
         self._blobs = blobs
 
     async def record(self, did: Did, path: str, cid: Cid | None) -> RecordView:
-        """Raises XrpcError RecordNotFound, also when the record has another CID than `cid`."""
+        """Raises XrpcError RecordNotFound, also when the record has another CID than `cid`.
+
+        InvalidRecord for bytes that JSON cannot show.
+        """
         uri = AtUri(f"at://{did}/{path}")
         stored = (await self._heads.get(did)).record(path)
         if stored is None or (cid is not None and stored.cid != cid) or self._accounts.record_takedown(uri):
             raise record_not_found(uri)
-        return RecordView(uri, stored.cid, cbor_to_json(stored.value))
+        return _view(uri, stored.cid, stored.value)
 
     def foreign_record(self, did: Did, path: str, cid: Cid | None) -> RecordView:
-        """A record of an account that is not ours, as the log holds it. Raises XrpcError RecordNotFound."""
+        """A record of an account that is not ours, as the log holds it. Raises as `record`."""
         uri = AtUri(f"at://{did}/{path}")
         known, found = self._log.head(did), self._log.record(did, path)
         if known is None or known.effective_status != "active" or found is None or cid not in (None, found[0]):
             raise record_not_found(uri)
-        return RecordView(uri, found[0], cbor_to_json(found[1]))
+        return _view(uri, found[0], found[1])
 
     async def records(
         self, did: Did, collection: str, *, limit: int, cursor: str | None, reverse: bool
     ) -> tuple[list[RecordView], str | None]:
-        """Newest rkey first unless `reverse`; the cursor is the last rkey of the page before."""
+        """Newest rkey first unless `reverse`; the cursor is the last rkey of the page before.
+
+        What JSON cannot show is left out: getRecord says so, and the CARs have it.
+        """
         head = await self._heads.get(did)
         if head.overlay is not None:
             await self._heads.flush(head)
@@ -84,7 +92,8 @@ class Reads:
         for path, cid, value in rows:
             uri = AtUri(f"at://{did}/{path}")
             if self._accounts.record_takedown(uri) is None:
-                views.append(RecordView(uri, cid, cbor_to_json(value)))
+                with contextlib.suppress(CborRefused):
+                    views.append(RecordView(uri, cid, record_to_json(value)))
         return views, rows[-1][0].rpartition("/")[2] if rows else None
 
     async def collections(self, did: Did) -> list[str]:
@@ -140,6 +149,13 @@ class Reads:
 
     async def proof(self, did: Did, path: str) -> bytes:
         return record_proof(await self._heads.get(did), path)
+
+
+def _view(uri: AtUri, cid: Cid, block: bytes) -> RecordView:
+    try:
+        return RecordView(uri, cid, record_to_json(block))
+    except CborRefused as refused:
+        raise invalid_record(uri, refused.detail) from refused
 
 
 def _after(cursor: str | None) -> bytes:

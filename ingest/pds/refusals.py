@@ -66,6 +66,11 @@ def record_not_found(uri: str) -> XrpcError:
     return XrpcError("RecordNotFound", f"Could not locate record: {uri}")
 
 
+def invalid_record(uri: str, detail: str) -> XrpcError:
+    """It is in the repo and cannot be shown as JSON; com.atproto.sync.getRecord gives its bytes."""
+    return XrpcError("InvalidRecord", f"{uri} is in the repo and is not of the data model: {detail}"[:500])
+
+
 def blob_not_found(message: str = "Blob not found") -> XrpcError:
     return XrpcError("BlobNotFound", message)
 

@@ -9,9 +9,9 @@ from ingest.repo import car
 from ingest.repo.reasons import RepoReason
 from schemas.cid import Cid
 from schemas.errors import Refused
-from schemas.limits import RECORD_CBOR_MAX
+from schemas.limits import COMMIT_BLOCKS_MAX
 
-SECTION_MAX = car.CID_SIZE + RECORD_CBOR_MAX  # bytes; no block of a repo is larger than a record
+SECTION_MAX = car.CID_SIZE + COMMIT_BLOCKS_MAX  # bytes; no block is larger than all of a commit that could bring it
 
 
 class CarReader:

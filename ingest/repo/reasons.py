@@ -51,8 +51,6 @@ class RepoReason(StrEnum):
     OP_PATH = "op_path"
     OP_MISMATCH = "op_mismatch"
     RECORD_MISSING = "record_missing"
-    RECORD_SIZE = "record_size"
-    RECORD_ENCODING = "record_encoding"
     FIELD_MISMATCH = "field_mismatch"
     REV_SYNTAX = "rev_syntax"
     REV_STALE = "rev_stale"

@@ -3,7 +3,8 @@
 Source: https://atproto.com/specs/sync#message-validation-checklist, with the limits of the lexicon.
 Every check of a #commit and #sync that needs no I/O. Does not own: resolving the DID and asking again when a signature
 fails (ingest/identity), the state of accounts and what follows a break in the chain (ingest/relay), the verdict in
-shard order (`ingest.verdict`), lexicons (verified is not valid).
+shard order (`ingest.verdict`), what a record's bytes say: verified is not valid, and a block that is no record, too
+large for one or not even DAG-CBOR is in the repo all the same (`processors.decode` judges it).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ingest.repo.keys import PublicKey
 from ingest.repo.messages import CommitMessage, SyncMessage
 from ingest.repo.mst import EMPTY_ROOT, Tree
 from ingest.repo.reasons import RepoReason
-from schemas import cbor, limits
+from schemas import limits
 from schemas.cid import Cid
 from schemas.entries import Commit, Op, Sync
 from schemas.errors import Refused
@@ -152,20 +153,6 @@ def check_path(path: str) -> None:
         raise Refused(RepoReason.OP_PATH, f"expected collection/rkey, found {path[:100]!r}")
 
 
-def check_record(path: str, record: bytes) -> None:
-    """Raise Refused unless a record's block is within its limit and a DAG-CBOR map of the data model."""
-    if len(record) > limits.RECORD_BLOCK_MAX:
-        raise Refused(
-            RepoReason.RECORD_SIZE, f"{path}: a record of {len(record)} bytes, at most {limits.RECORD_BLOCK_MAX}"
-        )
-    try:
-        value = cbor.decode(record)
-    except Refused as error:
-        raise Refused(RepoReason.RECORD_ENCODING, f"{path}: {error.detail}") from error
-    if value.__class__ is not dict:
-        raise Refused(RepoReason.RECORD_ENCODING, f"{path}: expected a record to be a map")
-
-
 def _signed(block: bytes, message: CommitMessage | SyncMessage, key: PublicKey) -> SignedCommit:
     """The signed commit, which must say what its message says, signed by the account's key."""
     signed = decode_commit(block)
@@ -198,7 +185,6 @@ def _ops_with_records(ops: tuple[Op, ...], blocks: dict[bytes, bytes]) -> tuple[
         record = blocks.get(cid.raw)
         if record is None:
             raise Refused(RepoReason.RECORD_MISSING, f"{path}: the block of {cid} is not there")
-        check_record(path, record)
         out.append(Op(op.action, path, cid, op.prev, record))
     return tuple(out)
 

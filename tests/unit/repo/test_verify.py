@@ -23,12 +23,14 @@ from ingest.repo.mst_proof import path_proof
 from ingest.repo.reasons import RepoReason
 from ingest.repo.repo_car import open_record_proof, open_repo_car, verify_record_proof
 from ingest.repo.verify import Previous, check_path, is_authoritative, verify_commit, verify_sync
-from schemas import cbor, limits
+from schemas import limits
 from schemas.cid import Cid
 from schemas.entries import Op, cbor_uint
+from schemas.entry_codec import decode, encode
 from schemas.errors import Refused
 from schemas.syntax import Did, Nsid, RecordKey
 from schemas.tid import Tid, tid_from_micros
+from tests.support.invalid_blocks import INVALID_BLOCKS
 from tests.unit.repo.world import NOW, POST, Account, Made, path, record
 
 LATER = NOW + 60_000_000
@@ -253,17 +255,29 @@ def test_blocks_are_bounded():
         made.blocks.pop(Cid.of_cbor(filler).raw)
 
 
-def test_records_are_bounded_and_are_maps():
-    def made(value: bytes) -> Made:
-        return Account().commit({path(1): value})
+@pytest.mark.parametrize("block", INVALID_BLOCKS.values(), ids=INVALID_BLOCKS)
+def test_verified_is_not_valid_a_record_may_be_any_bytes(block):
+    account, previous = settled()
+    made = account.commit({path(500): block, path(5): block, path(6): None, path(501): record("beside it")})
 
-    exact = cbor.encode({"a": "x" * (limits.RECORD_BLOCK_MAX - 8)})
-    assert len(exact) == limits.RECORD_BLOCK_MAX
-    assert verify_commit(made(exact).message(), Account().key.public, None, LATER).inverted
-    over = cbor.encode({"a": "x" * (limits.RECORD_BLOCK_MAX - 7)})
-    assert refusal(made(over), None) == RepoReason.RECORD_SIZE
-    for bad in (b"\x80", b"\xff", b"\xa1aa\xfb" + bytes(8), b"\xa1aa" + b"\x81" * 900 + b"\x01", b"\xa1aa\x18\x01"):
-        assert refusal(made(bad), None) == RepoReason.RECORD_ENCODING
+    found = verify_commit(made.message(), account.key.public, previous, LATER)
+
+    assert found.inverted
+    assert found.continuous
+    assert [op.record for op in found.entry.ops] == [block, block, None, record("beside it")]
+    assert decode(encode(found.entry)) == found.entry
+    after = account.commit({path(500): None, path(5): record("mended")})
+    then = Previous(found.entry.rev, found.entry.data)
+    assert verify_commit(after.message(), account.key.public, then, LATER).continuous
+
+
+def test_a_record_whose_bytes_are_not_those_of_its_cid_is_refused():
+    account, previous = settled()
+    made = account.commit({path(500): b"\x80"})
+    cid = Cid.of_cbor(b"\x80").raw
+    made.blocks[cid] = b"\x81\x01"
+
+    assert refusal(made, previous) == RepoReason.CAR_HASH
 
 
 def test_without_prev_data_only_unknown_repos_and_lenient_relays_go_on():
@@ -463,16 +477,22 @@ def test_a_whole_repo_has_every_block_and_may_have_more():
         assert caught.value.reason == RepoReason.MISSING_BLOCK
 
 
-def test_a_whole_repo_with_a_bad_path_or_record_is_refused():
-    for key, value, reason in (
-        ("notansid/1", record("x"), RepoReason.OP_PATH),
-        (path(1), b"\x80", RepoReason.RECORD_ENCODING),
-    ):
+def test_a_whole_repo_may_hold_any_bytes_under_a_good_path():
+    for block in INVALID_BLOCKS.values():
         account = Account()
-        made = account.commit({key: value})
-        with pytest.raises(Refused) as caught:
-            open_repo_car(car_bytes(made.signed.cid, {made.signed.cid.raw: made.signed.block} | made.blocks))
-        assert caught.value.reason == reason
+        made = account.commit({path(1): block})
+        car = car_bytes(made.signed.cid, {made.signed.cid.raw: made.signed.block} | made.blocks)
+        assert open_repo_car(car).blocks[Cid.of_cbor(block).raw] == block
+        assert open_record_proof(car, *path(1).split("/")).record == block
+
+
+def test_a_whole_repo_with_a_bad_path_is_refused():
+    made = Account().commit({"notansid/1": record("x")})
+
+    with pytest.raises(Refused) as caught:
+        open_repo_car(car_bytes(made.signed.cid, {made.signed.cid.raw: made.signed.block} | made.blocks))
+
+    assert caught.value.reason == RepoReason.OP_PATH
 
 
 def test_a_spliced_inversion_is_what_verification_uses(monkeypatch):

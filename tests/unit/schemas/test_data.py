@@ -22,6 +22,7 @@ from schemas.limits import (
     RECORD_JSON_MAX,
 )
 from schemas.syntax import Did
+from tests.support.invalid_blocks import INVALID_BLOCKS, SHOWN_BLOCKS
 
 CID = Cid.of_raw(b"image")
 BLOB = {"$type": "blob", "ref": CID, "mimeType": "image/jpeg", "size": 10}
@@ -221,3 +222,16 @@ def test_typed_text_is_written_as_text():
 def test_our_own_value_outside_the_data_model_is_our_own_fault(value):
     with pytest.raises(InvariantError):
         data.dumps(value)
+
+
+@pytest.mark.parametrize("block", INVALID_BLOCKS.values(), ids=INVALID_BLOCKS)
+def test_whatever_stands_in_a_repo_is_shown_as_an_object_or_refused(block):
+    """Beyond the data model's limits JSON may still say it; what it would say wrongly it does not say."""
+    if block not in SHOWN:
+        with pytest.raises(CborRefused):
+            data.record_to_json(block)
+        return
+    assert orjson.loads(data.record_to_json(block))["text"] == "fine but for one thing"
+
+
+SHOWN = {INVALID_BLOCKS[name] for name in SHOWN_BLOCKS}
