@@ -4,8 +4,8 @@
    there. What the record's bytes say is not asked (verified is not valid): an account moves in with all it has.
 2. The changes go to the log as the chunks of one diff, under a commit that the account's key here signs: its holder
    says so by asking, as they could by making the same writes.
-3. When the log has expanded the diff, the account's file is rebuilt from the log (rebuild.py): there is no other way
-   in. An active account then says where it stands with a #sync.
+3. When the log has accepted the diff, the account's file is brought up to it (rebuild.py); a crash in between leaves
+   that to the log. An active account then says where it stands with a #sync.
 Does not own the account's activation (lifecycle.py).
 """
 
@@ -16,11 +16,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 from ingest.log import Head as LogHead
-from ingest.log import Log, Rejected
+from ingest.log import PdsLog, Rejected
+from ingest.pds.account_file import Root
+from ingest.pds.account_files import AccountFiles
 from ingest.pds.accounts import AccountRow, Accounts
 from ingest.pds.commit_build import sync_entry
 from ingest.pds.head import Head
 from ingest.pds.heads import Heads
+from ingest.pds.rebuild import bring_in
 from ingest.pds.refusals import account_not_found, invalid_request, unavailable
 from ingest.pds.secrets import private_directory
 from ingest.pds.spool import Spool
@@ -50,8 +53,9 @@ class Importer:
     def __init__(
         self,
         *,
-        log: Log,
+        log: PdsLog,
         heads: Heads,
+        files: AccountFiles,
         accounts: Accounts,
         clock: TidClock,
         now: Callable[[], int],
@@ -60,6 +64,7 @@ class Importer:
     ) -> None:
         self._log = log
         self._heads = heads
+        self._files = files
         self._accounts = accounts
         self._clock = clock
         self._now = now
@@ -83,19 +88,24 @@ class Importer:
         await self._announce(did)
 
     async def _import(self, head: Head, commit: SignedCommit, spool: Spool) -> None:
-        """Under the account's lock; leaves the head closed, so that the next look at it reads the log."""
+        """Under the account's lock; leaves the head closed, so that the next look at it reads the file."""
         did, tree = head.did, Tree.open(commit.data, spool.load)
         account, known = self._accounts.get(did), self._log.head(did)
         if account is None:
             raise account_not_found()
-        if known is None or known.commit is None or not known.partial:
-            changes: Sequence[Change] = mst_diff(head.tree, tree).changes
+        partial = known is not None and known.commit is not None and known.partial
+        if partial:
+            changes: Sequence[Change] = await self._changes_of_partial(did, tree)
         else:
-            changes = self._changes_of_partial(did, tree)
+            changes = mst_diff(head.tree, tree).changes
         await _check(changes, spool)
         signed = self._sign(account, known, commit)
+        await self._heads.flush(head)
         self._heads.close_account(head)
         await self._append(did, known, signed, list(_chunks(changes, spool)), spool)
+        if not partial:  # else the file has not what the changes are made against: the log's records make it
+            root = Root(signed.rev, signed.data, signed.cid, signed.block, 0)
+            await bring_in(head, root, ((path, after) for path, _, after in changes), self._files, spool.load)
 
     def _sign(self, account: AccountRow, known: LogHead | None, commit: SignedCommit) -> SignedCommit:
         last = None if known is None else known.rev
@@ -103,22 +113,14 @@ class Importer:
         rev = self._clock.next(commit.rev if last is None or commit.rev > last else last)
         return UnsignedCommit(account.did, rev, commit.data).sign(account.key)
 
-    def _changes_of_partial(self, did: Did, tree: Tree) -> list[Change]:
+    async def _changes_of_partial(self, did: Did, tree: Tree) -> list[Change]:
         """Against what the log has of a repo whose beginning it never saw."""
-        changes: list[Change] = []
+        old: dict[str, Cid | None] = {}
+        async for page in self._log.values([did]):
+            old.update((path, cid) for _, path, cid, _ in page)
         new = dict(tree.items())
-        for path, cid in new.items():
-            found = self._log.record(did, path)
-            before = None if found is None else found[0]
-            if before != cid:
-                changes.append((path, before, cid))
-        after = ""
-        while page := self._log.paths(did, None, after):
-            after = page[-1]
-            for path in page:
-                found = self._log.record(did, path)
-                if path not in new and found is not None:
-                    changes.append((path, found[0], None))
+        changes: list[Change] = [(path, old.get(path), cid) for path, cid in new.items() if old.get(path) != cid]
+        changes += [(path, before, None) for path, before in old.items() if before is not None and path not in new]
         return changes
 
     async def _append(
@@ -132,9 +134,9 @@ class Importer:
                 Diff(did, rev, data, signed.rev, cid, signed.block, signed.data, index, len(chunks), first, ops)
             )
             first = appended.offset if index == 0 else first
-        # The log takes a large diff in several transactions, the head in the last.
-        while (found := self._log.head(did)) is None or found.commit != cid:
-            await self._log.changed.wait([self._log.records_end(shard) for shard in range(self._log.shards)])
+        found = self._log.head(did)
+        if found is None or found.commit != cid:
+            raise unavailable("the account was written to meanwhile")
 
     async def _announce(self, did: Did) -> None:
         async with self._heads.locked(did) as head:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from ingest.log import Log
+from ingest.log import RepoIndex
 from ingest.pds.accounts import Accounts
 from ingest.pds.blob_index import BlobIndex
 from ingest.pds.exports import blocks_car, record_proof, repo_car
@@ -51,8 +51,8 @@ class Counts:
 
 
 class Reads:
-    def __init__(self, log: Log, heads: Heads, accounts: Accounts, blobs: BlobIndex) -> None:
-        self._log = log
+    def __init__(self, foreign: RepoIndex | None, heads: Heads, accounts: Accounts, blobs: BlobIndex) -> None:
+        self._foreign = foreign
         self._heads = heads
         self._accounts = accounts
         self._blobs = blobs
@@ -69,9 +69,11 @@ class Reads:
         return _view(uri, stored.cid, stored.value)
 
     def foreign_record(self, did: Did, path: str, cid: Cid | None) -> RecordView:
-        """A record of an account that is not ours, as the log holds it. Raises as `record`."""
-        uri = AtUri(f"at://{did}/{path}")
-        known, found = self._log.head(did), self._log.record(did, path)
+        """A record of an account that is not ours, as the log's index has it. Raises as `record`."""
+        uri, index = AtUri(f"at://{did}/{path}"), self._foreign
+        if index is None:
+            raise record_not_found(uri)
+        known, found = index.head(did), index.record(did, path)
         if known is None or known.effective_status != "active" or found is None or cid not in (None, found[0]):
             raise record_not_found(uri)
         return _view(uri, found[0], found[1])
