@@ -6,7 +6,7 @@ Does not own what it shows (each part registers its metrics, `Status` says the r
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import orjson
@@ -27,11 +27,10 @@ def build_ops_app(
     registry: CollectorRegistry,
     status: Status,
     ready: Callable[[], bool],
-    token: str,
-    ingest_frames: Ingest,
-    ingest_car: Ingest,
+    token: str = "",
+    hooks: Mapping[str, Ingest] | None = None,
 ) -> web.Application:
-    """`ready` is true while the process serves; `token` opens the ingest hook (Bearer)."""
+    """`ready` is true while the process serves; `token` opens the hooks (Bearer), which are by path."""
     expected = f"Bearer {token}".encode()
 
     async def metrics(_: web.Request) -> web.Response:
@@ -42,6 +41,9 @@ def build_ops_app(
 
     async def live(_: web.Request) -> web.Response:
         return _json({"live": True})
+
+    async def show_health(_: web.Request) -> web.Response:
+        return _json({"version": f"headrace {status()['version']}"})
 
     async def show_ready(_: web.Request) -> web.Response:
         return _json({"ready": ready()}, 200 if ready() else 503)
@@ -64,8 +66,8 @@ def build_ops_app(
             web.get("/status", show_status),
             web.get("/live", live),
             web.get("/ready", show_ready),
-            web.post("/ingest/frames", hook(ingest_frames)),
-            web.post("/ingest/car", hook(ingest_car)),
+            web.get("/xrpc/_health", show_health),
+            *(web.post(path, hook(ingest)) for path, ingest in (hooks or {}).items()),
         ),
     )
     return app

@@ -1,4 +1,4 @@
-"""The operator's secrets: one small file each in the data directory, made at first use, mode 0600.
+"""The operator's secrets: small files, made in the data directory at first use (mode 0600) or named by a setting.
 
 Does not own the PDS's secrets (`ingest.pds.secrets`, which also says how such files are written).
 """
@@ -8,16 +8,33 @@ from __future__ import annotations
 from pathlib import Path
 
 from headrace.client import OPS_TOKEN
+from headrace.settings import Settings, SettingsError, where
 from ingest.pds.secrets import load_or_create
 
 ADMIN_TOKEN = "admin_token"  # noqa: S105 - a file's name
 
 
-def admin_token(directory: Path) -> str:
+def admin_token(settings: Settings) -> str:
     """The password of com.atproto.admin (`admin:<token>`)."""
-    return load_or_create(directory / ADMIN_TOKEN).decode()
+    if settings.admin_token_file is not None:
+        return read(settings.admin_token_file, "admin_token_file")
+    return load_or_create(settings.data / ADMIN_TOKEN).decode()
 
 
 def ops_token(directory: Path) -> str:
     """What opens the ingest hook."""
     return load_or_create(directory / OPS_TOKEN).decode()
+
+
+def read(file: Path, setting: str) -> str:
+    """What a setting's file holds, without white space at its ends. Raises SettingsError."""
+    try:
+        found = file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no UTF-8 text"
+        raise SettingsError(
+            f"{setting}: expected a file with a secret, found {file}: {why}. Set {where(setting)}"
+        ) from None
+    if not found:
+        raise SettingsError(f"{setting}: expected a secret in {file}, found nothing. Write it there")
+    return found

@@ -51,7 +51,7 @@ class House:
 
     @property
     def admin(self) -> dict[str, str]:
-        text = f"admin:{admin_token(self.settings.data)}".encode()
+        text = f"admin:{admin_token(self.settings)}".encode()
         return {"Authorization": f"Basic {base64.b64encode(text).decode()}"}
 
     async def get(self, nsid: str, headers: dict[str, str] | None = None, **params: Any) -> Answer:

@@ -27,6 +27,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "ingest/identity/ssrf.py",
         "ingest/identity/plc_client.py",
     ),
+    "aiokafka": ("ingest/log_kafka*.py",),
     "apsw": (
         "ingest/log_sqlite*.py",
         "ingest/log_truncate.py",
@@ -52,7 +53,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "pydantic": ("headrace/settings*.py",),
     "pydantic_settings": ("headrace/settings*.py",),
     "sqlite3": (),
-    "uvloop": ("headrace/up.py",),
+    "uvloop": ("headrace/serving.py",),
 }
 
 # Functions that may end a broad `except` without `raise`: what fails there goes to whoever waits for it.

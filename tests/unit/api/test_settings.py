@@ -205,9 +205,27 @@ def test_a_directory_that_cannot_hold_data_is_named(tmp_path: Path) -> None:
 
 
 def test_secrets_are_kept_and_readable_by_the_owner_alone(tmp_path: Path) -> None:
-    first = (admin_token(tmp_path), ops_token(tmp_path))
+    settings = load({"data": tmp_path})
+    first = (admin_token(settings), ops_token(tmp_path))
 
-    assert first == (admin_token(tmp_path), ops_token(tmp_path))
+    assert first == (admin_token(settings), ops_token(tmp_path))
     assert first[0] != first[1]
     for name in ("admin_token", "ops_token"):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_platforms_own_secret_is_read_from_its_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("a secret\n")
+
+    assert admin_token(load({"admin_token_file": tmp_path / "secret"})) == "a secret"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "No such file"), (b" \n", "found nothing"), (b"\xff", "no UTF-8")]
+)
+def test_a_secret_that_is_none_is_refused(content: bytes | None, words: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "secret").write_bytes(content)
+
+    with pytest.raises(SettingsError, match=rf"admin_token_file.*{words}"):
+        admin_token(load({"admin_token_file": tmp_path / "secret"}))
