@@ -18,7 +18,7 @@ from aiokafka.errors import TopicAlreadyExistsError, UnknownTopicOrPartitionErro
 from ingest.log_kafka_client import MESSAGE_BYTES, KafkaSettings, new_admin
 from ingest.log_kafka_topic_ids import topic_ids
 from schemas.errors import InvariantError
-from schemas.topics import COMMITS, EDGES, FANOUT, FIREHOSE, LABELS, OPERATIONS, RECORDS, REJECTIONS, hop
+from schemas.topics import COMMITS, EDGES, FANOUT, FIREHOSE, LABELS, OPERATIONS, PDS, RECORDS, REJECTIONS, hop
 
 __all__ = [
     "delete_records",
@@ -47,6 +47,7 @@ _COMPACTED: Config = {
     "delete.retention.ms": 14 * DAY_MS,
     **_SIZE,
 }
+_SMALL = {REJECTIONS, PDS}  # read to the end by whoever needs them: no generation is built of them
 _HELD: Config = {"min.compaction.lag.ms": _FOR_EVER, "max.compaction.lag.ms": _FOR_EVER}
 # A topic that keeps longer than it must is not wrong, nor is one whose compaction a build holds.
 _AT_LEAST = {"min.compaction.lag.ms", "delete.retention.ms", "max.message.bytes", "min.insync.replicas"}
@@ -69,6 +70,7 @@ def topics_of(shards: int) -> dict[str, Spec]:
         OPERATIONS: compacted,
         LABELS: compacted,
         REJECTIONS: Spec(1, _COMPACTED),
+        PDS: Spec(1, _COMPACTED),
     }
 
 
@@ -113,7 +115,7 @@ async def delete_records(settings: KafkaSettings, before: Mapping[tuple[str, int
 async def hold_compaction(settings: KafkaSettings, shards: int, *, hold: bool) -> None:
     """Keep compaction from taking anything of `records`, `operations` and `labels`, or let it work again."""
     config = {**_COMPACTED, **(_HELD if hold else {}), "min.insync.replicas": settings.min_insync}
-    names = [name for name, spec in topics_of(shards).items() if spec.config is _COMPACTED and name != REJECTIONS]
+    names = [name for name, spec in topics_of(shards).items() if spec.config is _COMPACTED and name not in _SMALL]
     admin = await _started(settings)
     try:
         texts = {key: str(value) for key, value in config.items()}

@@ -10,6 +10,7 @@ FIREHOSE = "firehose"
 OPERATIONS = "operations"
 LABELS = "labels"
 REJECTIONS = "rejections"
+PDS = "pds"
 
 # Hops belong to a generation: their names are prefixes, completed with `.<generation>`.
 EDGES = "edges"
