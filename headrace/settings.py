@@ -29,8 +29,11 @@ CONFIG = "HEADRACE_CONFIG"
 _NOT_SETTINGS = frozenset(
     {
         CONFIG,
+        "HEADRACE_CHAOS",
+        "HEADRACE_CHAOS_SEED",
         "HEADRACE_CI",
         "HEADRACE_CRASH",
+        "HEADRACE_DEVSTACK_CACHE",
         "HEADRACE_TEST_CQL",
         "HEADRACE_TEST_KAFKA",
         "HEADRACE_VECTORS",
