@@ -8,6 +8,7 @@ Does not own what is written (`ingest.log_sqlite_batch`) or dropped (`ingest.log
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,9 @@ def open_writer(path: Path, *, shards: int, first_seq: int) -> apsw.Connection:
             con.executemany(
                 "INSERT INTO meta VALUES(?, ?)", (("format", FORMAT), ("shards", shards), ("next_seq", first_seq))
             )
+    with con:
+        # A name that no other log has, so that what was computed from this one is not taken for another's.
+        con.execute("INSERT OR IGNORE INTO meta VALUES('id', ?)", (secrets.randbits(62),))
     for key, wanted in (("format", FORMAT), ("shards", shards)):
         found = meta(con, key)
         if found != wanted:
@@ -71,6 +75,15 @@ def open_reader(path: Path) -> apsw.Connection:
     con.set_busy_timeout(5000)
     con.execute("PRAGMA cache_size=-16384")
     return con
+
+
+def id_of(path: Path) -> str:
+    """The name of the log at `path`, which has been opened before."""
+    con = open_reader(path)
+    try:
+        return f"{meta(con, 'id'):016x}"
+    finally:
+        con.close()
 
 
 def rows_of(con: apsw.Connection, sql: str, arguments: tuple[Any, ...] = ()) -> list[Any]:

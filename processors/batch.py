@@ -94,6 +94,10 @@ class Stages:
         batch.marks = self.marks.take_changed()
         return batch
 
+    def end(self) -> None:
+        """Let go of the store: nothing is fed any more."""
+        self._folders.clear()
+
     async def _index(
         self, shard: int, entries: Sequence[Derived], overlay: Overlay, skipped: Collection[int] = ()
     ) -> None:

@@ -98,6 +98,8 @@ class EmbeddedRunner:
             self._wake.cancel()
         if self._task is not None:
             await asyncio.wait([self._task])
+        if self._stages is not None:
+            self._stages.end()
 
     @property
     def ready(self) -> bool:
