@@ -24,6 +24,7 @@ _ADMIN = Credentials(Kind.ADMIN)
 # A read's service token is believed this long without looking again: within the skew that clocks are granted anyway.
 _REMEMBERED_SECONDS = 20.0
 _REMEMBERED = 20_000
+_NO_SESSIONS = "Sessions are held by a PDS: call it, or show a service token"
 
 
 class _Reusable(service_auth.ReplayGuard):
@@ -36,12 +37,13 @@ class _Reusable(service_auth.ReplayGuard):
 class Authenticator:
     """`verify` gives the credential that a mode demands, or None where a mode lets nobody in particular call.
 
-    `audiences` are the names service tokens may address this server by; `now` gives unix seconds.
+    `audiences` are the names service tokens may address this server by; `tokens` are None where no sessions are held;
+    `now` gives unix seconds.
     """
 
     def __init__(
         self,
-        tokens: Tokens,
+        tokens: Tokens | None,
         resolver: DidResolver,
         audiences: Collection[str],
         admin_token: str,
@@ -96,6 +98,8 @@ class Authenticator:
         known = self._reads.get((nsid, token))
         if known is not None and known[0] > self._now():
             return known[1]
+        if self._tokens is None:
+            return await self._service(token, nsid, reads=reads)
         try:
             return self._session(token)
         except XrpcError:
@@ -116,10 +120,14 @@ class Authenticator:
         return found
 
     def _session(self, token: str, scopes: frozenset[str] = ACCESS_SCOPES) -> Credentials:
+        if self._tokens is None:
+            raise auth_required(_NO_SESSIONS)
         found = self._tokens.verify_access(token, scopes)
         return Credentials(Kind.ACCESS, found.did, found.scope, "", token)
 
     def _refresh(self, token: str, *, allow_expired: bool) -> Credentials:
+        if self._tokens is None:
+            raise auth_required(_NO_SESSIONS)
         found = self._tokens.verify_refresh(token, allow_expired=allow_expired)
         return Credentials(Kind.REFRESH, found.did, found.scope, found.token_id or "", token)
 

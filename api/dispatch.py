@@ -24,7 +24,7 @@ from api.body import read_input
 from api.errors import NAME_BY_STATUS, invalid_request, not_implemented, unavailable
 from api.metrics import HttpMetrics
 from api.proxy import check_proxy
-from api.xrpc import Answer, Auth, Ctx, Endpoint, Kind, Raw, Services
+from api.xrpc import Answer, Auth, Ctx, Endpoint, Raw, Services
 from ingest.pds.rate_limit import BY_METHOD, GLOBAL, RateLimiter, Rule
 from schemas.errors import Refused, XrpcError
 from schemas.lexicon import Catalogue, Method
@@ -63,7 +63,10 @@ def _rules(nsid: str) -> tuple[Rule, ...]:
 
 
 class Dispatcher:
-    """`pds` and `views` are the endpoints of each role: those of `views` read what processors computed."""
+    """`pds` and `views` are the endpoints of each role: those of `views` read what processors computed.
+
+    `limit_accounts`: calls with a service token count against their account and not their address, which is a PDS's.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,9 @@ class Dispatcher:
         pds: Iterable[Endpoint] = (),
         views: Iterable[Endpoint] = (),
         limiter: RateLimiter | None = None,
+        limit_accounts: bool = False,
     ) -> None:
+        self._limit_accounts = limit_accounts
         self._services = services
         self._authenticator = authenticator
         self._metrics = metrics
@@ -126,9 +131,9 @@ class Dispatcher:
             if route.reads_views:
                 if "atproto-proxy" in headers:
                     check_proxy(headers["atproto-proxy"], self._config)
-                viewer = ctx.viewer
-                if viewer is not None and ctx.auth is not None and ctx.auth.kind is Kind.ACCESS:
-                    await services.fresh.wait(viewer)
+                viewer, fresh = ctx.viewer, services.fresh
+                if viewer is not None and ctx.auth is not None and ctx.auth.kind is fresh.waits_for:
+                    await fresh.wait(viewer, headers.get("Atproto-Repo-Rev"))
                     rev = await services.appview.repo_rev(viewer)
                     if rev is not None:
                         ctx.set_header("Atproto-Repo-Rev", rev)
@@ -161,7 +166,10 @@ class Dispatcher:
     def _take(self, route: _Route, endpoint: Endpoint, ctx: Ctx, request: web.BaseRequest) -> dict[str, str]:
         assert self._limiter is not None
         points = 1 if endpoint.points is None else endpoint.points(ctx)
-        remote = client_address(request, trust_forwarded=self._config.trust_forwarded)
+        if self._limit_accounts and ctx.viewer is not None:
+            remote = str(ctx.viewer)
+        else:
+            remote = client_address(request, trust_forwarded=self._config.trust_forwarded)
         taken = []
         for rule in route.rules:
             if rule.key == "ip":

@@ -10,8 +10,19 @@ from collections.abc import Callable
 from typing import Protocol
 
 from api.metrics import HttpMetrics
+from api.xrpc import Kind
 
 WAIT_SECONDS = 1.0
+
+
+class Fresh(Protocol):
+    """What waits. `waits_for` is the kind of credential whose holder's writes are waited for."""
+
+    waits_for: Kind
+
+    async def wait(self, viewer: str, said: str | None) -> None:
+        """`said` is the rev of the viewer's repo by the request's `Atproto-Repo-Rev`. Returns within WAIT_SECONDS."""
+        ...
 
 
 class Progress(Protocol):
@@ -24,6 +35,8 @@ class Progress(Protocol):
 
 class ReadYourWrites:
     """HOT: `newest(did)` is the place of an account's newest entry (`ingest.log.RepoIndex.newest`)."""
+
+    waits_for = Kind.ACCESS
 
     def __init__(
         self,
@@ -38,7 +51,7 @@ class ReadYourWrites:
         self._seconds = wait_seconds
         self._timed_out = metrics.stale_reads
 
-    async def wait(self, viewer: str) -> None:
+    async def wait(self, viewer: str, said: str | None) -> None:  # noqa: ARG002 - here the log itself is asked
         place = self._newest(viewer)
         if place is not None and not await self._progress.reached(place[0], place[1], self._seconds):
             self._timed_out.inc()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from api.appview.reader import AppViewReader
     from api.config import ServerConfig
     from api.firehose import FirehoseHub
-    from api.fresh import ReadYourWrites
+    from api.fresh import Fresh
     from api.metrics import HttpMetrics
     from ingest.identity.resolver import IdentityResolver
     from ingest.log import Log
@@ -91,7 +91,7 @@ class Services:
     catalogue: Catalogue
     config: ServerConfig
     firehose: FirehoseHub
-    fresh: ReadYourWrites
+    fresh: Fresh
     log: Log
     metrics: HttpMetrics
     now: Callable[[], int]  # unix microseconds

@@ -8,7 +8,9 @@ this sort key; states, blocks, mutes and takedowns are the endpoint's rules. HOT
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
@@ -65,12 +67,19 @@ class Page(msgspec.Struct):
 
 
 class TimelineReader:
-    """Holds what is the same for all readers: the big authors, as of one progress of the views."""
+    """Holds what is the same for all readers: the big authors, as of one progress of the views.
 
-    def __init__(self, store: Store) -> None:
+    Where progress is another process's, they are read anew when they are `kept_seconds` old: so long may pages lack
+    the posts of an author who has just become big.
+    """
+
+    def __init__(self, store: Store, kept_seconds: float | None = None) -> None:
         self._store = store
+        self._kept_seconds = kept_seconds
         self._big: frozenset[str] = frozenset()
         self._big_at: Progress | None = None
+        self._big_until = 0.0
+        self._reading: asyncio.Future[None] | None = None
 
     async def page(self, reader: str, after: Key | None, limit: int) -> Page:
         """At most `limit` items after a position (sort_at, uri, reposter), newest first."""
@@ -172,10 +181,13 @@ class TimelineReader:
 
     async def _pulled(self, reader: str) -> list[str]:
         """The big authors that the reader follows."""
-        progress = await self._store.progress()
-        if progress is not self._big_at:
-            self._big = frozenset(await self._read_big())
-            self._big_at = progress
+        if self._kept_seconds is None:
+            progress = await self._store.progress()
+            if progress is not self._big_at:
+                self._big = frozenset(await self._read_big())
+                self._big_at = progress
+        elif time.monotonic() >= self._big_until:
+            await self._renew(self._kept_seconds)
         if not self._big:
             return []
         if len(self._big) > _BIG_ASKED_MOST:
@@ -184,17 +196,37 @@ class TimelineReader:
         found = await self._store.get_many(follows_by_actor.TABLE, [(reader, did) for did in asked])
         return [did for did, row in zip(asked, found, strict=True) if row is not None]
 
+    async def _renew(self, seconds: float) -> None:
+        """Read the big authors once for all who wait for them; what is read belongs to the moment it began."""
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._read_all(time.monotonic() + seconds))
+            self._reading.add_done_callback(self._renewed)
+        await asyncio.shield(self._reading)
+
+    def _renewed(self, reading: asyncio.Future[None]) -> None:
+        self._reading = None
+        if not reading.cancelled():
+            reading.exception()  # who waits has been told
+
+    async def _read_all(self, until: float) -> None:
+        found = await asyncio.gather(*(self._read_bucket(bucket) for bucket in range(big_authors.PARTITIONS)))
+        self._big, self._big_until = frozenset(chain.from_iterable(found)), until
+
     async def _read_big(self) -> list[str]:
         found: list[str] = []
         for bucket in range(big_authors.PARTITIONS):
-            after: Key | None = None
-            while True:
-                rows = await self._store.slice(big_authors.TABLE, (bucket,), after=after, limit=_FOLLOWS_AT_ONCE)
-                found += [row[1] for row in rows]
-                if len(rows) < _FOLLOWS_AT_ONCE:
-                    break
-                after = rows[-1][1:2]
+            found += await self._read_bucket(bucket)
         return found
+
+    async def _read_bucket(self, bucket: int) -> list[str]:
+        found: list[str] = []
+        after: Key | None = None
+        while True:
+            rows = await self._store.slice(big_authors.TABLE, (bucket,), after=after, limit=_FOLLOWS_AT_ONCE)
+            found += [row[1] for row in rows]
+            if len(rows) < _FOLLOWS_AT_ONCE:
+                return found
+            after = rows[-1][1:2]
 
     async def _follows(self, reader: str) -> list[str]:
         found: list[str] = []

@@ -1,20 +1,24 @@
-"""GET /img/<preset>/plain/<did>/<cid>[@jpeg]: the blob as it was uploaded, for a PDS in the same process.
+"""GET /img/<preset>/plain/<did>/<cid>[@jpeg]: the blob as it was uploaded, from the account's PDS.
 
-Does not own resizing: every preset gives the original, and a real image server may take this place (`image_url`).
+A PDS in the same process gives it (`handler`); else the address of the account's PDS is told (`redirect`), so that no
+byte of strangers' passes here. Does not own resizing: every preset gives the original, and a real image server may take
+this place (`image_url`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode
 
 from aiohttp import web
 
 from api.com.atproto.sync.get_blob import blob_headers
-from api.server import problem
+from api.server import Handler, problem
+from ingest.identity.resolver import DidResolver
 from ingest.pds.pds import Pds
 from schemas.cid import Cid
 from schemas.errors import Refused, XrpcError
-from schemas.syntax import Did
+from schemas.syntax import Did, SyntaxReason, SyntaxRefused
 
 PREFIX = "/img/"
 _PRESETS = frozenset(("avatar", "avatar_thumbnail", "banner", "feed_thumbnail", "feed_fullsize"))
@@ -23,18 +27,18 @@ _FORMATS = ("@jpeg", "@webp")
 _CACHE = "public, max-age=3600"
 
 
-def handler(pds: Pds) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+Shown = Callable[[str], Awaitable[bool]]
+
+
+def handler(pds: Pds) -> Handler:
     async def image(request: web.BaseRequest) -> web.StreamResponse:
-        parts = request.path[len(PREFIX) :].split("/")
-        if len(parts) != 4 or parts[0] not in _PRESETS or parts[1] != "plain":
-            return problem(404, "NotFound", "No such image")
         try:
-            did, cid = Did.parse(parts[2]), Cid.parse(_without_format(parts[3]))
+            did, cid = _named(request.path)
             blob = await pds.sync.open_blob(did, cid)
         except (Refused, XrpcError):
-            return problem(404, "NotFound", "No such image")
+            return _no_image()
         if not blob.mime.startswith("image/"):
-            return problem(404, "NotFound", "Not an image")
+            return _no_image()
         headers = {
             **blob_headers(blob.mime, blob.size, cid),
             "Access-Control-Allow-Origin": "*",
@@ -50,6 +54,40 @@ def handler(pds: Pds) -> Callable[[web.BaseRequest], Awaitable[web.StreamRespons
         return response
 
     return image
+
+
+def redirect(resolver: DidResolver, shown: Shown) -> Handler:
+    """To the PDS that the account's DID document names; `shown(did)` says whether the account may be seen."""
+
+    async def image(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            did, cid = _named(request.path)
+            pds = (await resolver.did_document(did)).pds if await shown(did) else None
+        except Refused:
+            pds = None
+        if pds is None:
+            return _no_image()
+        query = urlencode({"did": did, "cid": str(cid)})
+        headers = {
+            "Access-Control-Allow-Origin": "*",
+            "Cache-Control": _CACHE,
+            "Location": f"{pds}/xrpc/com.atproto.sync.getBlob?{query}",
+        }
+        return web.Response(status=302, headers=headers)
+
+    return image
+
+
+def _named(path: str) -> tuple[Did, Cid]:
+    """Whose blob a path names. Raises Refused."""
+    parts = path[len(PREFIX) :].split("/")
+    if len(parts) != 4 or parts[0] not in _PRESETS or parts[1] != "plain":
+        raise SyntaxRefused(SyntaxReason.DID, "expected <preset>/plain/<did>/<cid>")
+    return Did.parse(parts[2]), Cid.parse(_without_format(parts[3]))
+
+
+def _no_image() -> web.Response:
+    return problem(404, "NotFound", "No such image")
 
 
 def _without_format(name: str) -> str:

@@ -1,7 +1,7 @@
 """What the AppView's endpoints are given: the views to read, and a few questions that most of them ask.
 
-Wiring makes one `AppViewReader(store, image_url)` and serves `apps.VIEWS` with it, and `images.handler(pds)` below
-`/img/`. Does not own read-your-writes (`api/fresh.py`).
+Wiring makes one `AppViewReader(store, image_url)` a generation and serves `apps.VIEWS` with it, and images
+below `/img/` (`api.appview.images`). Does not own read-your-writes (`api/fresh.py`).
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ _REV = heads.TABLE.index("rev")
 
 
 class AppViewReader:
-    """`image_url` is the base of image addresses, without a slash at its end."""
+    """`image_url` is the base of image addresses, without a slash at its end.
+
+    `big_kept`: see `TimelineReader`; for a store that other processes write.
+    """
 
     __slots__ = ("_image_url", "_together", "store", "timelines")
 
-    def __init__(self, store: Store, image_url: str, together: Together = in_turn) -> None:
+    def __init__(
+        self, store: Store, image_url: str, together: Together = in_turn, *, big_kept: float | None = None
+    ) -> None:
         self.store = store
-        self.timelines = TimelineReader(store)
+        self.timelines = TimelineReader(store, big_kept)
         self._image_url = image_url.rstrip("/").encode()
         self._together = together
 

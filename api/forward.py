@@ -1,0 +1,97 @@
+"""A PDS of a cluster hands what the AppView answers on to the AppView, over HTTP and in the caller's name.
+
+https://atproto.com/specs/xrpc#service-proxying. The caller's session becomes a service token of the account; the rev of
+the account's repo goes along (`Atproto-Repo-Rev`), so that the AppView can wait for it, and the rev that the answer
+holds comes back. Answers are bounded in size and time and passed on as they are. Does not own what they say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import aiohttp
+import structlog
+from yarl import URL
+
+from api.proxy import check_proxy
+from api.xrpc import Answer, Ctx, Endpoint, Handler, Kind, Raw
+from schemas.errors import XrpcError
+
+ANSWER_MAX = 16 * 1024 * 1024
+SECONDS = 15.0
+CONNECTIONS = 256
+
+_ON = ("Accept-Language", "atproto-accept-labelers", "X-Bsky-Topics")
+_BACK = ("Atproto-Repo-Rev", "atproto-content-labelers", "Retry-After", "RateLimit-Limit")
+_log = structlog.get_logger()
+
+
+class AppViewClient:
+    """`base` is the operator's setting, hence not held to the address guard."""
+
+    def __init__(self, base: str, *, seconds: float = SECONDS, answer_max: int = ANSWER_MAX) -> None:
+        self._base = base.rstrip("/")
+        self._seconds = seconds
+        self._answer_max = answer_max
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get(self, nsid: str, query: str, headers: Mapping[str, str]) -> Raw:
+        """The answer of a query; `query` is encoded as it came. Raises XrpcError UpstreamFailure, UpstreamTimeout."""
+        url = URL(f"{self._base}/xrpc/{nsid}{'?' * bool(query)}{query}", encoded=True)
+        try:
+            async with self._open().get(url, headers=headers, allow_redirects=False) as response:
+                body = bytearray()
+                async for piece in response.content.iter_chunked(65_536):
+                    body += piece
+                    if len(body) > self._answer_max:
+                        response.close()
+                        raise XrpcError("UpstreamFailure", "The AppView's answer is too large", 502)
+                back = {name: response.headers[name] for name in _BACK if name in response.headers}
+                content_type = response.headers.get("Content-Type", "application/octet-stream")
+                return Raw(content_type, bytes(body), back, response.status)
+        except TimeoutError:
+            raise XrpcError("UpstreamTimeout", "The AppView did not answer in time", 504) from None
+        except aiohttp.ClientError as error:
+            _log.warning("appview.away", error=repr(error))
+            raise XrpcError("UpstreamFailure", "The AppView cannot be reached", 502) from None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"Accept-Encoding": "identity", "User-Agent": "headrace"},
+                timeout=aiohttp.ClientTimeout(total=self._seconds, connect=5.0),
+            )
+        return self._session
+
+
+def forwarded(endpoints: Iterable[Endpoint], client: AppViewClient) -> tuple[Endpoint, ...]:
+    """The same queries, answered by the AppView: parameters, credentials and limits are judged here first."""
+    return tuple(Endpoint(each.nsid, _handler(client), each.auth) for each in endpoints)
+
+
+def _handler(client: AppViewClient) -> Handler:
+    async def handle(ctx: Ctx) -> Answer:
+        request, auth, services = ctx.request, ctx.auth, ctx.services
+        assert request is not None, "what is forwarded came over HTTP"
+        asked = request.headers
+        if "atproto-proxy" in asked:
+            check_proxy(asked["atproto-proxy"], services.config)
+        headers = {name: asked[name] for name in _ON if name in asked}
+        if ctx.viewer is not None and auth is not None:
+            if auth.kind is Kind.SERVICE:
+                token = auth.token
+            else:
+                token = services.pds.service_auth(ctx.viewer, services.config.appview_did, ctx.nsid)
+                rev = services.pds.sync.repo_status(ctx.viewer).rev
+                if rev is not None:
+                    headers["Atproto-Repo-Rev"] = str(rev)
+            headers["Authorization"] = f"Bearer {token}"
+        return await client.get(ctx.nsid, request.rel_url.raw_query_string, headers)
+
+    return handle
