@@ -26,11 +26,11 @@ SETTINGS = (
     FanoutSettings(),
 )
 HABITS = (
-    Habits(),
+    Habits(spoilt=3),
     Habits(shared=True, named=6),
     # A quarrelsome place; one where people come and go; one of friends who talk much.
     Habits(block=14, follow=20, several=2, status=1),
-    Habits(status=12, leave=5, take_down=8, delete=20),
+    Habits(status=12, leave=5, take_down=8, delete=20, spoilt=6),
     Habits(post=40, follow=20, repost=16, block=0, status=1, leave=0, take_down=1, broken=1, odd=0),
 )
 

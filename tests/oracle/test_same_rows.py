@@ -10,7 +10,7 @@ import pytest
 
 from processors.digest import digests
 from tests.support.fast_network import TIGHT, FastNetwork, dids
-from tests.support.random_network import RandomNetwork
+from tests.support.random_network import Habits, RandomNetwork
 from tests.support.staged_views import StagedViews
 from views import ALL
 from views.store_sqlite import SqliteStore
@@ -22,7 +22,7 @@ async def _network(directory, seed: int, shards: int) -> FastNetwork:
     directory.mkdir()
     network = await FastNetwork(directory, dids(5), shards).open()
     await network.begin()
-    for step in RandomNetwork(random.Random(seed), network.dids, network.now).steps(STEPS):
+    for step in RandomNetwork(random.Random(seed), network.dids, network.now, Habits(spoilt=3)).steps(STEPS):
         await network.do(step)
     await network.settle()
     return network

@@ -154,4 +154,4 @@ class FastNetwork:
 
 
 def encoded(value: Any) -> bytes:
-    return cbor.encode(from_json(value))
+    return value if isinstance(value, bytes) else cbor.encode(from_json(value))

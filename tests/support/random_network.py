@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from schemas.data import from_json
 from schemas.datetimes import from_micros
 from schemas.tid import tid_from_micros
 from tests.oracle.model import BLOCK, FOLLOW, LIKE, POST, PROFILE, REPOST
+from tests.support.invalid_blocks import spoilt
 
 SECOND = 1_000_000
 CID = "bafyreidfayvfuwqa7qlnopdjiqrxzs6blmoeu4rujcjtnci5beludirz2a"
@@ -24,10 +26,13 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Write:
-    """One commit; a value of None deletes. `diff`: as chunks of so many operations instead (a resync)."""
+    """One commit; a value of None deletes, bytes are a block that is no record.
+
+    `diff`: as chunks of so many operations instead (a resync).
+    """
 
     did: str
-    changes: tuple[tuple[str, Json | None], ...]
+    changes: tuple[tuple[str, Json | bytes | None], ...]
     diff: int = 0
 
 
@@ -75,6 +80,7 @@ class Habits:
     delete: int = 12
     several: int = 5
     broken: int = 3
+    spoilt: int = 0
     odd: int = 2
     status: int = 4
     leave: int = 2
@@ -131,6 +137,7 @@ class RandomNetwork:
             "delete": self._delete,
             "several": self._several,
             "broken": self._broken,
+            "spoilt": self._spoilt,
             "odd": self._odd,
             "status": self._status,
             "leave": self._leave,
@@ -214,14 +221,14 @@ class RandomNetwork:
         dice = self.dice
         path = f"{collection}/{rkey or key(dice.randrange(KEYS))}"
         old = self.live[did].get(path)
-        if old is not None and dice.random() < 0.5:
+        if old and dice.random() < 0.5:
             # The same thing said a little differently: another moment, or another subject.
             value = {**old, "createdAt": value.get("createdAt", "2020-01-01T00:00:00Z")}
         return path, {"$type": collection, **value}
 
     def _several(self) -> Write | None:
         did = self._writer()
-        changes: dict[str, Json | None] = {}
+        changes: dict[str, Json | bytes | None] = {}
         for _ in range(self.dice.randrange(2, 6)):
             kind = self.dice.randrange(6)
             if kind == 0 and self.live[did]:
@@ -235,7 +242,12 @@ class RandomNetwork:
                 (BLOCK, self._on_account()) if self.habits.block else (POST, self._post()),
             )[kind - 1]
             path, said = self._change(did, collection, value)
-            changes[path] = said
+            # One in thirty beside good ones is no record: the others go on.
+            changes[path] = (
+                self.dice.choice([*spoilt(from_json(said)).values()])
+                if self.habits.spoilt and self.dice.random() < 0.03
+                else said
+            )
         return self._done(Write(did, tuple(changes.items())))
 
     def _diff(self) -> Write | None:
@@ -276,6 +288,17 @@ class RandomNetwork:
         path = f"{collection}/{rkey or key(dice.randrange(KEYS))}"
         return self._done(Write(did, ((path, {"$type": collection, **value}),)))
 
+    def _spoilt(self) -> Write:
+        """Bytes that are no record."""
+        dice = self.dice
+        collection, value = dice.choice(
+            ((POST, self._post()), (LIKE, self._on_record()), (FOLLOW, self._on_account()), (PROFILE, self._profile()))
+        )
+        block = dice.choice([*spoilt(from_json({"$type": collection, **value})).values()])
+        did = self._writer()
+        path = f"{collection}/{'self' if collection == PROFILE else key(dice.randrange(KEYS))}"
+        return self._done(Write(did, ((path, block),)))
+
     def _odd(self) -> Write:
         """A collection that no view knows."""
         did = self._writer()
@@ -290,7 +313,7 @@ class RandomNetwork:
             if value is None:
                 del live[path]
                 continue
-            live[path] = value
+            live[path] = {} if isinstance(value, bytes) else value
             uri = f"at://{step.did}/{path}"
             if path.startswith(POST) and uri not in self.posts:
                 self.posts.append(uri)
