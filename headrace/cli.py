@@ -9,27 +9,33 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import cyclopts
-import orjson
 from cyclopts import Parameter
 
 from headrace import client, logs
+from headrace.cli_common import (
+    DONE,
+    FAILED,
+    IN_USE,
+    REFUSED,
+    USAGE,
+    Config,
+    Data,
+    Json,
+    Sets,
+    fail,
+    settings_of,
+    show,
+)
 from headrace.lock import DirectoryError, LockedError
-from headrace.settings import Settings, SettingsError, load
+from headrace.settings import Settings, SettingsError
 from schemas.errors import InvariantError
 
-DONE, FAILED, USAGE, REFUSED, IN_USE = range(5)
-
-Data = Annotated[Path | None, Parameter(help="Data directory.")]
-Config = Annotated[Path | None, Parameter(help="TOML file of settings.")]
-Sets = Annotated[list[str] | None, Parameter(name="--set", help="Any setting, as NAME=VALUE.", negative=())]
 TrustHandles = Annotated[bool, Parameter(help="Take the documents' handles as verified.", negative=())]
-Json = Annotated[bool, Parameter(name="--json", help="Print JSON.", negative=(), show_default=False)]
 
 
 def up(
@@ -45,26 +51,26 @@ def up(
 ) -> int:
     """Start a whole network in one process; one line `ready` on stdout when all of it serves."""
     flags = {"data": data, "host": host, "port": port, "plc_port": plc_port, "ops_port": ops_port}
-    settings = _settings(flags, config, sets)
+    settings = settings_of(flags, config, sets)
     logs.configure(settings.log_level)
     from headrace.up import run  # noqa: PLC0415 - `headrace --help` need not load the whole house
 
     try:
         return run(settings, as_json=as_json)
     except LockedError as error:
-        return _fail(IN_USE, str(error))
+        return fail(IN_USE, str(error))
     except DirectoryError as error:
-        return _fail(USAGE, str(error))
+        return fail(USAGE, str(error))
 
 
 def status(*, data: Data = None, config: Config = None, sets: Sets = None, as_json: Json = False) -> int:
     """Show the state of the network that serves the data directory."""
-    settings = _settings({"data": data}, config, sets)
+    settings = settings_of({"data": data}, config, sets)
     try:
         found = asyncio.run(client.status(settings.data))
     except client.NotRunningError as error:
-        return _fail(FAILED, str(error))
-    _show(found, as_json=as_json)
+        return fail(FAILED, str(error))
+    show(found, as_json=as_json)
     return DONE
 
 
@@ -79,7 +85,7 @@ def frames(
     as_json: Json = False,
 ) -> int:
     """Verify firehose frames and put them into the log, in the order of the file."""
-    settings = _settings({"data": data}, config, sets)
+    settings = settings_of({"data": data}, config, sets)
     trust = {"trust_handles": trust_handles, "trust_signature": False}
     return _feed(settings, "frames", file, did_docs, trust, as_json=as_json)
 
@@ -98,7 +104,7 @@ def car(
     as_json: Json = False,
 ) -> int:
     """Verify a repo and put what differs from the log's own copy of it into the log."""
-    settings = _settings({"data": data}, config, sets)
+    settings = settings_of({"data": data}, config, sets)
     trust = {"trust_handles": trust_handles, "trust_signature": trust_signature}
     return _feed(settings, "car", file, did_docs, trust, as_json=as_json)
 
@@ -112,50 +118,17 @@ def _feed(
     try:
         summary = asyncio.run(feed(settings, kind, file, did_docs, **trust))
     except client.RefusedError as error:
-        return _fail(REFUSED, str(error))
+        return fail(REFUSED, str(error))
     except DirectoryError as error:
-        return _fail(USAGE, str(error))
+        return fail(USAGE, str(error))
     except InvariantError as error:
-        return _fail(FAILED, str(error))
+        return fail(FAILED, str(error))
     except (LockedError, client.NotRunningError) as error:
-        return _fail(IN_USE, str(error))
+        return fail(IN_USE, str(error))
     except OSError as error:
-        return _fail(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    _show(summary, as_json=as_json)
+        return fail(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    show(summary, as_json=as_json)
     return REFUSED if summary["refused"] else DONE
-
-
-def _settings(flags: dict[str, Any], config: Path | None, sets: list[str] | None) -> Settings:
-    for pair in sets or ():
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise SettingsError(f"--set {pair}: expected NAME=VALUE")
-        flags[name.strip().replace("-", "_")] = value
-    return load(flags, config)
-
-
-def _show(value: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(orjson.dumps(value).decode() + "\n")
-        return
-    sys.stdout.writelines(f"{name}: {found}\n" for name, found in _lines("", value))
-
-
-def _lines(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A document as lines, each led by its path; what is empty has none."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _lines(f"{name} {key}".strip(), inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _lines(name, inner)
-    else:
-        yield name, value
-
-
-def _fail(code: int, message: str) -> int:
-    sys.stderr.writelines(f"headrace: {line}\n" for line in message.splitlines())
-    return code
 
 
 def command_line() -> cyclopts.App:
@@ -185,5 +158,5 @@ def main() -> None:
     except cyclopts.CycloptsError:
         code = USAGE
     except SettingsError as error:
-        code = _fail(USAGE, str(error))
+        code = fail(USAGE, str(error))
     sys.exit(code if isinstance(code, int) else DONE)

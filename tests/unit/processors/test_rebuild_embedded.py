@@ -262,6 +262,7 @@ async def test_views_of_another_shape_are_built_beside_before_anything_is_read(n
 
 
 async def test_an_old_directory_without_a_registry_is_taken_over(network):
+    await network.settle()
     await network.close_views()
     (network.directory / "views0.sqlite").rename(network.directory / "views.sqlite")
     async with Host(network) as generations:
