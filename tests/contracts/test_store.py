@@ -9,6 +9,8 @@ import random
 import pytest
 
 from schemas.errors import InvariantError
+from tests.support import cql_store
+from tests.support.stack import cql_address
 from views.store import Batch
 from views.store_cached import CachedStore
 from views.store_sqlite import SqliteStore
@@ -25,10 +27,25 @@ MIXED = Table(
 PAIR = Table("pair", "records", partition=(text("x", ""), integer("y", "")), clustering=(text("s", ""), text("r", "")))
 SINGLE = Table("single", "edges", partition=(text("k", ""),), columns=(text("v", ""),))
 TABLES = (MIXED, PAIR, SINGLE)
+__all__ = ["cql_address"]
 
 
-@pytest.fixture(params=["sqlite", "cached"])
+@pytest.fixture(scope="module")
+def cql_settings(cql_address):
+    """A keyspace of this module's, with the tables in it."""
+    settings = cql_store.settings_of(cql_address)
+    cql_store.make(settings, TABLES)
+    yield settings
+    cql_store.remove(settings)
+
+
+@pytest.fixture(params=["sqlite", "cached", pytest.param("cql", marks=pytest.mark.cluster)])
 async def store(request, tmp_path):
+    if request.param == "cql":
+        async with cql_store.opened(request.getfixturevalue("cql_settings"), TABLES) as made:
+            yield cql_store.Versioned(made)
+            await cql_store.truncate(made, TABLES)
+        return
     made = SqliteStore(tmp_path / "views.sqlite", TABLES)
     yield (
         made if request.param == "sqlite" else CachedStore(made, dict.fromkeys(TABLES, 100), dict.fromkeys(TABLES, 100))
@@ -172,6 +189,8 @@ async def test_rows_and_progress_are_there_after_opening_again(tmp_path):
 
 
 async def test_a_reader_between_two_turns_of_a_large_batch_sees_none_of_it(store):
+    if isinstance(store, cql_store.Versioned):
+        pytest.skip("CQL has no transactions: readers there may see a batch in part")
     rows = [(f"k{i}", "v" * 200) for i in range(20_000)]
     seen = set()
 
