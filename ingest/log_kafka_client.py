@@ -65,11 +65,16 @@ def new_producer(
 
 
 def new_consumer(
-    settings: KafkaSettings, *topics: str, group: str | None = None, reset: Literal["earliest", "none"] = "earliest"
+    settings: KafkaSettings,
+    *topics: str,
+    group: str | None = None,
+    reset: Literal["earliest", "none"] = "earliest",
+    wait_ms: int = 500,
 ) -> AIOKafkaConsumer:
     """A consumer of committed messages, not started; `topics` are full names, none where partitions are assigned.
 
-    `reset`: where to go on when the offset asked for is no longer there; "none" raises instead.
+    `reset`: where to go on when the offset asked for is no longer there; "none" raises instead. `wait_ms`: how long the
+    broker holds an answer back while there is no news.
     """
     return AIOKafkaConsumer(
         *topics,
@@ -79,6 +84,7 @@ def new_consumer(
         enable_auto_commit=False,
         auto_offset_reset=reset,
         max_partition_fetch_bytes=MESSAGE_BYTES,
+        fetch_max_wait_ms=wait_ms,
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=settings.heartbeat_ms,
     )

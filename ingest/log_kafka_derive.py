@@ -18,7 +18,8 @@ from aiokafka.abc import ConsumerRebalanceListener
 from ingest.derive import STEP
 from ingest.log import Reason
 from ingest.log_kafka_client import KafkaSettings, new_consumer
-from ingest.log_kafka_derive_lane import Counts, Lane, group_of
+from ingest.log_kafka_derive_lane import Counts, Lane
+from ingest.log_kafka_truncate import derive_group
 from schemas.errors import InvariantError
 from schemas.topics import COMMITS
 
@@ -59,7 +60,7 @@ class DeriveWorker(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._only is not None:
             self._take(self._only)
             return
-        self._group = group = new_consumer(self._kafka, group=group_of(self._kafka))
+        self._group = group = new_consumer(self._kafka, group=derive_group(self._kafka))
         await group.start()
         group.subscribe([self._kafka.topic(COMMITS)], listener=self)
         self._member = asyncio.create_task(self._be_member(group), name="derive.member")

@@ -33,6 +33,7 @@ from ingest.log_kafka_derive_chunks import KafkaChunks
 from ingest.log_kafka_overlay import Overlay
 from ingest.log_kafka_state import ShardFile
 from ingest.log_kafka_topics import topic_ids
+from ingest.log_kafka_truncate import derive_group
 from schemas.crash import point
 from schemas.entry_codec import decode
 from schemas.errors import InvariantError
@@ -187,7 +188,7 @@ class Lane:
         at = [(await future).offset + 1 for future in sent][-1]
         place = batch.place
         offsets = {self._commits: OffsetAndMetadata(batch.needed, f"done={place.done} n={place.n}")}
-        await producer.send_offsets_to_transaction(offsets, group_of(self._settings))
+        await producer.send_offsets_to_transaction(offsets, derive_group(self._settings))
         point("derive.before_commit_txn")
         await producer.commit_transaction()
         point("derive.after_commit_txn")
@@ -199,11 +200,6 @@ class Lane:
         counts.rejected.update(batch.rejected)
         if place.began:
             point("derive.mid_expansion_txn")
-
-
-def group_of(settings: KafkaSettings) -> str:
-    """The consumer group of derive."""
-    return settings.topic("derive")
 
 
 def _source(message: ConsumerRecord) -> Source:

@@ -12,7 +12,7 @@ from aiokafka.structs import ConsumerRecord
 from ingest.derive import did_of
 from ingest.log_kafka_client import KafkaSettings, new_admin, new_consumer, new_producer
 from ingest.log_kafka_derive import DeriveWorker
-from ingest.log_kafka_derive_lane import group_of
+from ingest.log_kafka_truncate import derived_to
 from schemas.entries import Derived, Entry, FirehoseEvent
 from schemas.entry_codec import encode
 from schemas.firehose_codec import decode_event
@@ -71,39 +71,52 @@ async def append(settings: KafkaSettings, entries: Iterable[tuple[Entry, str | N
 
 
 async def derived(settings: KafkaSettings, shards: int) -> None:
-    """Return once derive's group has committed up to the end of `commits` as it is now."""
-    consumer, admin = new_consumer(settings), new_admin(settings)
-    await consumer.start()
+    """Return once derive, in whatever process, has come to the end of `commits` as it is now."""
+    ends = await ends_of(settings, COMMITS, shards)
+    admin = new_admin(settings)
     await admin.start()
     try:
-        partitions = [TopicPartition(settings.topic(COMMITS), shard) for shard in range(shards)]
-        ends = await consumer.end_offsets(partitions)
-        starts = await consumer.beginning_offsets(partitions)
         async with asyncio.timeout(PATIENCE):
             while True:
-                found = await admin.list_consumer_group_offsets(group_of(settings), partitions=partitions)
-                if all(end == starts[p] or (p in found and found[p].offset >= end) for p, end in ends.items()):
+                found = await derived_to(settings, shards, admin)
+                if all(found[shard] >= end for shard, end in ends.items()):
                     return
                 await asyncio.sleep(0.02)
     finally:
         await admin.close()
-        await consumer.stop()
 
 
 async def run_derive(settings: KafkaSettings, directory: Path, shards: int, *, step: int = 1000) -> DeriveWorker:
     """Derive all that is there, with a worker that has every shard; returned stopped."""
     worker = DeriveWorker(settings, directory, shards, only=range(shards), step=step)
     await worker.start()
-    waiting = asyncio.ensure_future(derived(settings, shards))
-    failed = asyncio.ensure_future(worker.stopped())
-    await asyncio.wait((waiting, failed), return_when=asyncio.FIRST_COMPLETED)
-    failed.cancel()
-    await worker.stop()
-    if worker.failure is not None:
-        waiting.cancel()
-        raise worker.failure
-    await waiting
+    try:
+        await caught_up(settings, worker, shards)
+    finally:
+        await worker.stop()
     return worker
+
+
+async def caught_up(settings: KafkaSettings, worker: DeriveWorker, shards: int) -> None:
+    """Return once a worker that has every shard has come to the end of `commits` as it is now, or raise its failure."""
+    ends = await ends_of(settings, COMMITS, shards)
+    async with asyncio.timeout(PATIENCE):
+        while any(worker.places.get(shard, 0) < end for shard, end in ends.items()):
+            if worker.failure is not None:
+                raise worker.failure
+            await asyncio.sleep(0.01)
+
+
+async def ends_of(settings: KafkaSettings, name: str, shards: int) -> dict[int, int]:
+    """The newest committed offset a shard."""
+    consumer = new_consumer(settings)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(settings.topic(name), shard) for shard in range(shards)]
+        ends = await consumer.end_offsets(partitions)
+        return {partition.partition: end for partition, end in ends.items()}
+    finally:
+        await consumer.stop()
 
 
 async def drop_topics(settings: KafkaSettings) -> None:
