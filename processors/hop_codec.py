@@ -21,7 +21,15 @@ _EDGE_HEAD, _FAN_HEAD, _WATERMARK_HEAD = (bytes((VERSION, kind)) for kind in (1,
 _Drops = tuple[Key, ...]
 _Puts = tuple[Row, ...]
 
-_encode = msgspec.msgpack.Encoder().encode
+
+def _as_text(value: object) -> str:
+    """A `Did` or a `Handle` is text to whoever reads a row."""
+    if isinstance(value, str):
+        return str(value)
+    raise InvariantError(f"a hop's message holds {type(value).__name__}; expected text, numbers and bytes")
+
+
+_encode = msgspec.msgpack.Encoder(enc_hook=_as_text).encode
 _edge = msgspec.msgpack.Decoder(tuple[Source, str, str, _Drops, _Puts, Key, tuple[tuple[int, int], ...]]).decode
 _fan = msgspec.msgpack.Decoder(tuple[Source, tuple[str, ...], _Drops, _Puts, int | None]).decode
 _watermark = msgspec.msgpack.Decoder(tuple[int, tuple[int, ...]]).decode

@@ -1,0 +1,211 @@
+"""The processors of a cluster over aiokafka alone: `getmany` per partition into lanes. The twin of `run_faust`.
+
+The group says which shards are ours; the store says where each begins. What a worker does that has lost a shard and
+does not know yet is harmless: its writes are older versions, its messages are under the marks. Group offsets are
+committed after progress, for whoever exports lag. Does not own lanes (`processors.lane`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from ingest.log_kafka_client import KafkaSettings, new_consumer, new_producer
+from processors.hops_kafka import KafkaHops
+from processors.lane import LaneStore
+from processors.lane_stages import Message
+from processors.lanes import TOPICS, Lanes, Place, Skips, no_skips
+from processors.sparing import spare
+from schemas.errors import InvariantError
+from schemas.topics import RECORDS, hop
+from views.view import FanoutSettings, View
+
+_log = structlog.get_logger(__name__)
+
+_COMMIT_SECONDS = 1.0
+_AWAY_SECONDS = 3.0  # what the broker gets to say goodbye
+
+
+class PlainRunner:
+    """`start` joins the group, `stop` drains and leaves it in bounded time, `failure` says why it stopped by itself."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        store: LaneStore,
+        views: Sequence[View],
+        *,
+        generation: str,
+        shards: int,
+        settings: FanoutSettings | None = None,
+        on_failure: Callable[[BaseException], None] | None = None,
+        skips: Skips = no_skips,
+        held: bool = False,
+    ) -> None:
+        self._kafka = kafka
+        self.topics = topics_of(kafka, generation)
+        self._names = {name: topic for topic, name in self.topics.items()}
+        self._group = group_of(kafka, generation)
+        self._store = store
+        self._views = views
+        self._shards = shards
+        self._settings = settings
+        self._on_failure = on_failure
+        self._skips = skips
+        self._held = held
+        self._lanes: Lanes | None = None
+        self._consumer: AIOKafkaConsumer | None = None
+        self._producer: AIOKafkaProducer | None = None
+        self._committing: asyncio.Task[None] | None = None
+
+    @property
+    def lanes(self) -> Lanes:
+        if self._lanes is None:
+            raise InvariantError("the runner has not been started")
+        return self._lanes
+
+    @property
+    def failure(self) -> BaseException | None:
+        return None if self._lanes is None else self._lanes.failure
+
+    @property
+    def ready(self) -> bool:
+        return self._lanes is not None and self._lanes.failure is None
+
+    async def start(self) -> None:
+        self._producer = new_producer(self._kafka)
+        await self._producer.start()
+        self._lanes = Lanes(
+            self._store,
+            KafkaHops(self._producer, self.topics),
+            self._views,
+            shards=self._shards,
+            settings=self._settings,
+            skips=self._skips,
+            held=self._held,
+            on_failure=self._on_failure,
+        )
+        consumer = self._consumer = new_consumer(self._kafka, group=self._group)
+        consumer.subscribe(list(self._names), listener=_Listener(self))
+        spare("aiokafka")
+        await consumer.start()
+        self._committing = asyncio.create_task(self._commit_forever(consumer))
+
+    async def stop(self) -> None:
+        """Within 5 s for the lanes and 3 s each for consumer and producer when the broker is away."""
+        if self._committing is not None:
+            self._committing.cancel()
+        if self._lanes is not None:
+            await self._lanes.close()
+            if self._consumer is not None and self._lanes.failure is None:
+                await self._bounded(self._commit(self._consumer))
+        if self._consumer is not None:
+            await self._bounded(self._consumer.stop())
+        if self._producer is not None:
+            await self._bounded(self._producer.stop())
+
+    async def _bounded(self, goodbye: object) -> None:
+        try:
+            async with asyncio.timeout(_AWAY_SECONDS):
+                await goodbye  # type: ignore[misc]
+        except (TimeoutError, KafkaError) as error:
+            _log.warning("views.broker_away_at_stop", error=repr(error))
+
+    async def assigned(self, partitions: Iterable[TopicPartition]) -> None:
+        """Open the lanes of these partitions where the store says they are."""
+        consumer, lanes = self._consumer, self.lanes
+        if consumer is None or lanes.failure is not None:
+            return
+        partitions = sorted(partitions)
+        first, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
+        opened = await asyncio.gather(*(lanes.open(self._names[tp.topic], tp.partition) for tp in partitions))
+        for tp, lane in zip(partitions, opened, strict=True):
+            check_bounds(tp.topic, tp.partition, lane.offset, first[tp], end[tp])
+            consumer.seek(tp, lane.offset)
+        for tp, lane in zip(partitions, opened, strict=True):
+            lanes.run(lane, _Partition(consumer, tp, markers=lane.topic == RECORDS))
+
+    async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        await self.lanes.close([self.place(tp) for tp in partitions])
+
+    def place(self, tp: TopicPartition) -> Place:
+        return self._names[tp.topic], tp.partition
+
+    async def _commit_forever(self, consumer: AIOKafkaConsumer) -> None:
+        while True:
+            await asyncio.sleep(_COMMIT_SECONDS)
+            await self._bounded(self._commit(consumer))
+
+    async def _commit(self, consumer: AIOKafkaConsumer) -> None:
+        mine = consumer.assignment()
+        offsets = {
+            tp: lane.offset
+            for (topic, shard), lane in self.lanes.lanes.items()
+            if (tp := TopicPartition(self.topics[topic], shard)) in mine
+        }
+        if offsets:
+            await consumer.commit(offsets)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
+    """The client logs what is raised here and goes on, so that it is told to the runner."""
+
+    def __init__(self, runner: PlainRunner) -> None:
+        self._runner = runner
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self._runner.revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        try:
+            await self._runner.assigned(assigned)
+        except Exception as error:
+            self._runner.lanes.fail(error, assigned=sorted(assigned))
+            raise
+
+
+class _Partition:
+    """One partition of the consumer, as a lane reads it."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, tp: TopicPartition, *, markers: bool) -> None:
+        self._consumer = consumer
+        self._tp = tp
+        self._markers = markers
+
+    async def read(self, seconds: float, limit: int) -> list[Message]:
+        tp, until = self._tp, time.monotonic() + seconds
+        while True:
+            left = max(0, int((until - time.monotonic()) * 1000))
+            found = await self._consumer.getmany(tp, timeout_ms=left, max_records=limit)
+            records = found.get(tp)
+            if records:
+                return [Message(r.offset + 1, r.key, r.value, r.headers, r.timestamp) for r in records]
+            if left == 0:
+                return []
+
+    async def position(self) -> int:
+        """Past the markers of transactions, which are no messages."""
+        return int(await self._consumer.position(self._tp)) if self._markers else 0
+
+
+def topics_of(kafka: KafkaSettings, generation: str) -> dict[str, str]:
+    """What the processors of a generation consume: the topic's name by what it is."""
+    return {topic: kafka.topic(topic if topic == RECORDS else hop(topic, generation)) for topic in TOPICS}
+
+
+def group_of(kafka: KafkaSettings, generation: str) -> str:
+    return kafka.topic(hop("views", generation))
+
+
+def check_bounds(topic: str, partition: int, saved: int, first: int, end: int) -> None:
+    """Whether a topic holds what follows on saved progress; `first` and `end` are Kafka's."""
+    if not first <= saved <= end:
+        raise InvariantError(
+            f"{topic}[{partition}]: the views have seen up to {saved}, the topic holds {first} to {end}: it was"
+            " truncated too far or replaced; build a new generation (`headrace views build`)"
+        )
