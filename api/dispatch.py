@@ -19,9 +19,11 @@ from aiohttp.http_exceptions import BadHttpMessage
 from multidict import CIMultiDict
 from prometheus_client import Counter, Histogram
 
+from api.appview.reader import AppViewReader
 from api.auth import Authenticator
 from api.body import read_input
 from api.errors import NAME_BY_STATUS, invalid_request, not_implemented, unavailable
+from api.fresh import Fresh
 from api.metrics import HttpMetrics
 from api.proxy import check_proxy
 from api.xrpc import Answer, Auth, Ctx, Endpoint, Raw, Services
@@ -97,6 +99,10 @@ class Dispatcher:
             self._routes[nsid] = _Route(lexicon, endpoint_of, reads_views=reads_views, metrics=metrics)
         if endpoints:
             raise ValueError(f"endpoints that no lexicon declares: {sorted(endpoints)}")
+
+    def read(self, appview: AppViewReader, fresh: Fresh) -> None:
+        """Requests from here on are answered from these views; those under way end with what they began with."""
+        self._services = self._services.reading(appview, fresh)
 
     async def xrpc(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request below /xrpc/. Never raises but for a client that is gone."""

@@ -102,6 +102,11 @@ class Services:
         for name, part in parts.items():
             setattr(self, name, part)
 
+    def reading(self, appview: AppViewReader, fresh: Fresh) -> Services:
+        """The same with other views to read."""
+        parts = {name: getattr(self, name) for name in self.__slots__ if hasattr(self, name)}
+        return Services(**parts | {"appview": appview, "fresh": fresh})
+
 
 class Ctx:
     """One request, verified. `headers_out` is added to the answer (None until the first is set: use `set_header`)."""

@@ -16,7 +16,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from headrace import client, logs
+from headrace import cli_views, client, logs
 from headrace.cli_common import (
     DONE,
     FAILED,
@@ -145,7 +145,7 @@ def command_line() -> cyclopts.App:
         ),
         version=lambda: f"headrace {version('headrace')}",
     )
-    for part in (up, status, ingest):
+    for part in (up, status, ingest, *cli_views.groups()):
         whole.command(part)
     return whole
 

@@ -55,13 +55,27 @@ async def status(directory: Path) -> dict[str, Any]:
             raise NotRunningError(f"the network that serves {directory} does not answer: {error}") from error
 
 
+def is_running(directory: Path) -> bool:
+    """Whether a network serves the directory."""
+    try:
+        _ops(directory)
+    except NotRunningError:
+        return False
+    return True
+
+
 async def upload(directory: Path, kind: str, pieces: AsyncIterator[bytes], name: str) -> dict[str, Any]:
     """Send an ingest file to the running network; the answer is its summary. `name` is for messages."""
+    return await send(directory, f"ingest/{kind}", pieces, name)
+
+
+async def send(directory: Path, hook: str, pieces: AsyncIterator[bytes], name: str) -> dict[str, Any]:
+    """Ask a hook of the running network. Raises RefusedError, NotRunningError."""
     token = (directory / OPS_TOKEN).read_text().strip()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None, sock_read=600)) as session:
         try:
             async with session.post(
-                f"{_ops(directory)}/ingest/{kind}", data=pieces, headers={"Authorization": f"Bearer {token}"}
+                f"{_ops(directory)}/{hook}", data=pieces, headers={"Authorization": f"Bearer {token}"}
             ) as response:
                 found: dict[str, Any] = orjson.loads(await response.read())
         except aiohttp.ClientError as error:

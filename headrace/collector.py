@@ -20,18 +20,19 @@ from processors.run_embedded import EmbeddedRunner
 class NetworkCollector(Collector):
     """Labels are shards and reasons: bounded."""
 
-    def __init__(self, version: str, log: SqliteLog, runner: EmbeddedRunner, now: Callable[[], int]) -> None:
+    def __init__(
+        self, version: str, log: SqliteLog, live: Callable[[], EmbeddedRunner], now: Callable[[], int]
+    ) -> None:
+        """`live` follows the log for the views that are read."""
         self._version = version
         self._log = log
-        self._runner = runner
+        self._live = live
         self._now = now
         self._since = now()
 
     def collect(self) -> Iterator[Metric]:
-        log, runner = self._log, self._runner
-        build = GaugeMetricFamily("headrace_build_info", "The version that runs; always 1.", labels=["version"])
-        build.add_metric([self._version], 1)
-        yield build
+        log, runner = self._log, self._live()
+        yield build_info(self._version)
         yield CounterMetricFamily(
             "headrace_log_appended_entries_total", "Entries accepted into commits since the start.", value=log.appended
         )
@@ -78,7 +79,7 @@ class NetworkCollector(Collector):
         yield GaugeMetricFamily("headrace_views_ready", "1 while the views follow the log.", value=int(runner.ready))
 
     def _freshness(self) -> float:
-        log, runner = self._log, self._runner
+        log, runner = self._log, self._live()
         # A shard of which nothing was seen yet has stood still since the start at the least.
         late = [
             runner.newest_times()[shard] or self._since
@@ -121,15 +122,25 @@ class HostCollector(Collector):
         yield GaugeMetricFamily(
             "headrace_account_files_open", "Account files open now.", value=self._pds.open_account_files
         )
-        lookups = CounterMetricFamily(
-            "headrace_identity_lookups_total",
-            "DIDs and handles asked of the caches; a miss waits for a fetch.",
-            labels=["cache", "outcome"],
-        )
-        entries = GaugeMetricFamily("headrace_identity_cached_entries", "Answers kept.", labels=["cache"])
-        for cache, (hits, misses, kept) in self._resolver.lookups().items():
-            lookups.add_metric([cache, "hit"], hits)
-            lookups.add_metric([cache, "miss"], misses)
-            entries.add_metric([cache], kept)
-        yield lookups
-        yield entries
+        yield from lookups(self._resolver)
+
+
+def build_info(version: str) -> Metric:
+    build = GaugeMetricFamily("headrace_build_info", "The version that runs; always 1.", labels=["version"])
+    build.add_metric([version], 1)
+    return build
+
+
+def lookups(resolver: IdentityResolver) -> Iterator[Metric]:
+    """What identity resolution was asked, and holds."""
+    asked = CounterMetricFamily(
+        "headrace_identity_lookups_total",
+        "DIDs and handles asked of the caches; a miss waits for a fetch.",
+        labels=["cache", "outcome"],
+    )
+    entries = GaugeMetricFamily("headrace_identity_cached_entries", "Answers kept.", labels=["cache"])
+    for cache, (hits, misses, kept) in resolver.lookups().items():
+        asked.add_metric([cache, "hit"], hits)
+        asked.add_metric([cache, "miss"], misses)
+        entries.add_metric([cache], kept)
+    yield from (asked, entries)

@@ -12,18 +12,17 @@ import structlog
 
 from ingest.log_sqlite import SqliteLog
 from ingest.pds.pds import Pds
-from processors.run_embedded import EmbeddedRunner
+from processors.rebuild_embedded import EmbeddedGenerations
 
 _PERIOD_SECONDS = 600.0
 
 _log = structlog.get_logger()
 
 
-async def keep_up(log: SqliteLog, pds: Pds, runner: EmbeddedRunner, now: Callable[[], int]) -> None:
+async def keep_up(log: SqliteLog, pds: Pds, generations: EmbeddedGenerations, now: Callable[[], int]) -> None:
     """Until cancelled."""
     while True:
         await asyncio.sleep(_PERIOD_SECONDS)
-        seen = {shard: reached for (_, shard), reached in runner.vector().items()}
-        dropped = await log.truncate(commits={"pds": pds.checkpoints()}, records={"views": seen}, now=now())
+        dropped = await log.truncate(commits={"pds": pds.checkpoints()}, records=generations.progress(), now=now())
         if dropped:
             _log.info("log truncated", rows=dropped)

@@ -22,8 +22,11 @@ from api.firehose import FirehoseHub
 from api.fresh import ReadYourWrites
 from api.metrics import HttpMetrics
 from api.xrpc import Services
+from headrace import views_commands, wiring_views
 from headrace import wiring_shared as shared
+from headrace.auditing import audit
 from headrace.collector import CommitMetrics, HostCollector, NetworkCollector
+from headrace.collector_views import GenerationsCollector
 from headrace.lock import DirectoryLock
 from headrace.running import Running
 from headrace.settings import Settings
@@ -33,10 +36,9 @@ from ingest.identity.plc_client import PlcClient
 from ingest.log_sqlite import SqliteLog
 from ingest.pds.parts import Parts
 from ingest.pds.pds import Pds
-from processors.run_embedded import EmbeddedRunner
+from processors.audit import Auditor
+from processors.rebuild_embedded import Copy, EmbeddedGenerations
 from schemas import lexicon
-from views.store_cached import CachedStore
-from views.store_sqlite import SqliteStore
 
 
 class Network(Running):
@@ -68,7 +70,7 @@ class Network(Running):
             self.addresses["plc"] = settings.plc_url
 
         log = await SqliteLog.open(
-            directory / "log.sqlite", shards=settings.shards, committed=CommitMetrics(registry).committed
+            directory / wiring_views.LOG, shards=settings.shards, committed=CommitMetrics(registry).committed
         )
         push(log.close)
         self.keep(log.stopped(), "log")
@@ -92,32 +94,35 @@ class Network(Running):
         self.keep(pds.stopped(), "pds")
         local.ask = pds.local_handle
 
-        store = SqliteStore(directory / "views.sqlite", [view.table for view in views.ALL])
-        push(store.close)
-        cached = CachedStore(store)
-        runner = EmbeddedRunner(log, cached.behind, views.ALL, shared.fanout_settings(settings), self.fail)
-        await runner.start()
-        push(runner.stop)
-        self.keep(keep_up(log, pds, runner, shared.unix_micros), "upkeep")
+        generations = await wiring_views.generations(self, settings, log)
+        self.keep(keep_up(log, pds, generations, shared.unix_micros), "upkeep")
         ProcessCollector(registry=registry)
         registry.register(HostCollector(pds, resolver))
-        registry.register(NetworkCollector(config.version, log, runner, shared.unix_micros))
+        registry.register(NetworkCollector(config.version, log, lambda: generations.live.runner, shared.unix_micros))
+        auditor = Auditor(wiring_views.log_accounts(self, directory), views.ALL, generations.skipped)
+        registry.register(GenerationsCollector(generations, auditor))
+        self.keep(audit(auditor, generations, settings.audit_seconds), "audit")
 
         hub = FirehoseHub(log, pds.hosts)
         self.keep(hub.run(), "firehose")
+
+        def readers(copy: Copy) -> tuple[AppViewReader, ReadYourWrites]:
+            return AppViewReader(copy.cached, config.image_url), ReadYourWrites(copy.runner, log.newest, metrics)
+
+        appview, fresh = readers(generations.live)
         services = Services(
-            appview=AppViewReader(cached, config.image_url),
+            appview=appview,
             catalogue=catalogue,
             config=config,
             firehose=hub,
-            fresh=ReadYourWrites(runner, log.newest, metrics),
+            fresh=fresh,
             log=log,
             metrics=metrics,
             now=shared.unix_micros,
             pds=pds,
             resolver=resolver,
         )
-        await shared.serve_public(
+        dispatcher = await shared.serve_public(
             self,
             settings,
             services,
@@ -128,19 +133,25 @@ class Network(Running):
             pages=well_known.pages(services, pds.local_handle),
             prefixes={images.PREFIX: images.handler(pds)},
         )
+        generations.switched = lambda copy: dispatcher.read(*readers(copy))
         self.callback(hub.close)
         feed = self.ingest = partial(take_upload, log=log, resolver=resolver, hosted=pds.hosts, metrics=metrics)
         await shared.serve_ops(
             self,
             ops_socket,
-            status=partial(_status, self, log, runner),
-            ready=lambda: runner.ready,
+            status=partial(_status, self, log, generations),
+            ready=lambda: generations.live.runner.ready,
             token=config.ops_token,
-            hooks={"/ingest/frames": partial(feed, "frames"), "/ingest/car": partial(feed, "car")},
+            hooks={
+                "/ingest/frames": partial(feed, "frames"),
+                "/ingest/car": partial(feed, "car"),
+                **views_commands.hooks(generations),
+            },
         )
 
 
-def _status(network: Network, log: SqliteLog, runner: EmbeddedRunner) -> dict[str, Any]:
+def _status(network: Network, log: SqliteLog, generations: EmbeddedGenerations) -> dict[str, Any]:
+    runner = generations.live.runner
     oldest, newest, oldest_time = log.firehose_bounds()
     return {
         "version": version("headrace"),
@@ -154,6 +165,7 @@ def _status(network: Network, log: SqliteLog, runner: EmbeddedRunner) -> dict[st
         },
         "views": {
             "ready": runner.ready,
+            "generation": generations.live.name,
             "reached": [reached for _, reached in sorted(runner.vector().items())],
             "behind": runner.behind(),
         },

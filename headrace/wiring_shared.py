@@ -145,7 +145,7 @@ async def serve_public(
     views: Iterable[Endpoint] = (),
     pages: Mapping[str, Handler],
     prefixes: Mapping[str, Handler] | None = None,
-) -> None:
+) -> Dispatcher:
     """The XRPC listener, with these endpoints and pages beside them."""
     limiter = RateLimiter(time.time, scale=settings.rate_limit_scale) if settings.rate_limits else None
     dispatcher = Dispatcher(
@@ -154,6 +154,7 @@ async def serve_public(
     server = PublicServer(services, dispatcher, pages=pages, prefixes=prefixes)
     handler = web.Server(server.handle, access_log=None, max_line_size=HEAD_MAX, max_field_size=HEAD_MAX)
     await running.listen("xrpc", web.ServerRunner(handler, shutdown_timeout=PUBLIC_SECONDS), bound)
+    return dispatcher
 
 
 async def serve_ops(

@@ -19,11 +19,13 @@ from processors.rebuild_diff import compare
 from processors.run_embedded import EmbeddedRunner, RunnerStoppedError
 from schemas import crash
 from schemas.errors import InvariantError
-from schemas.topics import RECORDS
+from schemas.topics import RECORDS, shard_of
 from views.generations import (
     FIRST,
+    REASON_MAX,
     Generation,
     GenerationError,
+    Skip,
     checked_name,
     live_of,
     named,
@@ -83,6 +85,7 @@ class EmbeddedGenerations:
         self._on_failure = on_failure
         self._copies: dict[str, Copy] = {}
         self._faults: dict[str, str] = {}
+        self._skips: Sequence[Skip] = ()
         self._live = ""
         self._command = asyncio.Lock()
         self.switched: Callable[[Copy], None] = lambda _: None
@@ -160,7 +163,7 @@ class EmbeddedGenerations:
         path = file_of(self._directory, name)
         store = SqliteStore(path, [view.table for view in self.views], cache_mib=_CACHE_MIB)
         cached = CachedStore(store)
-        skips = await self._registry.skips()
+        skips = self._skips = await self._registry.skips()
         shards = range(self._log.shards)
         runner = EmbeddedRunner(
             self._log,
@@ -235,7 +238,7 @@ class EmbeddedGenerations:
             await self._begin(name)
             return await self._standing(name)
 
-    async def list(self) -> list[Standing]:
+    async def all(self) -> list[Standing]:
         return [self._of(each) for each in await self._registry.all()]
 
     async def diff(self, left: str, right: str) -> Diff:
@@ -309,6 +312,43 @@ class EmbeddedGenerations:
             _unlink(file_of(self._directory, name))
             self._faults.pop(name, None)
             return standing
+
+    async def skip(self, topic: str, shard: int, offset: int, reason: str) -> Skip:
+        """Leave an entry out from the next start on. Raises GenerationError."""
+        if topic != RECORDS:
+            raise GenerationError(f"{topic!r} has nothing to skip: in one process it is {RECORDS}, hops are in memory")
+        if not 0 <= shard < self._log.shards:
+            raise GenerationError(f"there is no {topic}[{shard}]: the log has shards 0 to {self._log.shards - 1}")
+        entries = await self._log.read_records(shard, offset - 1, 1) if offset > 0 else []
+        if not entries or entries[0].offset != offset:
+            raise GenerationError(f"there is no entry {topic}[{shard}]@{offset}: the message of what stopped names one")
+        if self._live in self._copies and self.live.runner.vector()[RECORDS, shard] >= offset:
+            raise GenerationError(
+                f"the views hold {topic}[{shard}]@{offset} already: a skip would leave rebuilds unequal"
+            )
+        if not reason.strip() or len(reason) > REASON_MAX:
+            raise GenerationError(f"expected a reason of 1 to {REASON_MAX} characters: it is kept on record")
+        skip = Skip(topic, shard, offset, reason.strip(), self._now())
+        await self._registry.skip(skip)
+        self._skips = await self._registry.skips()
+        return skip
+
+    async def skips(self) -> list[Skip]:
+        return await self._registry.skips()
+
+    def skipped(self, did: str) -> frozenset[int]:
+        """The offsets that are left out of the shard of an account."""
+        return skipped(self._skips, RECORDS, shard_of(did, self._log.shards))
+
+    def standings(self) -> list[tuple[str, int | None, str | None]]:
+        """(name, entries behind, why it does not go on) of each, as far as this process knows."""
+        names = dict.fromkeys((*self._copies, *self._faults))
+        behind = {name: copy.runner.behind() for name, copy in self._copies.items()}
+        return [(name, behind.get(name), self._faults.get(name)) for name in names]
+
+    @property
+    def live_name(self) -> str:
+        return self._live
 
     async def _standing_still(self, name: str) -> Copy:
         """The copy of a generation that is kept up. Raises GenerationError for one that is not."""

@@ -58,6 +58,7 @@ _LABELS = {
     "version": "`version`: one",
     "cache": "`cache`: `did` or `handle`",
     "outcome": "`outcome`: `hit` or `miss`",
+    "generation": "`generation`: at most three",
 }
 # By metric: the enums a `reason` is of, and the words beside them.
 REASONS: dict[str, tuple[tuple[type[StrEnum], ...], tuple[str, ...]]] = {
@@ -97,7 +98,7 @@ _AUTH = {
 _VIEWS_HEAD = """\
 # Views
 
-Every table that readers read, in the order of `views.ALL`; each is one file. A statement reads one partition, in clustering order, with a limit. A table is written from one topic: `records` (in the shard of the record's account), `edges` (in the shard of the subject's account) or `fanout` (in the shard of the reader). All of them are functions of the log: move `views.sqlite` away, and they are built again.
+Every table that readers read, in the order of `views.ALL`; each is one file. A statement reads one partition, in clustering order, with a limit. A table is written from one topic: `records` (in the shard of the record's account), `edges` (in the shard of the subject's account) or `fanout` (in the shard of the reader). All of them are functions of the log: `headrace views build` computes them again beside the ones that are read.
 
 """  # noqa: E501
 

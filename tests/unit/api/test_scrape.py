@@ -150,6 +150,7 @@ async def test_every_label_keeps_its_bounds(scraped: Scraped) -> None:
         "cache": lambda _, found: found in {"did", "handle"},
         "outcome": lambda _, found: found in {"hit", "miss"},
         "version": lambda _, found: found == "0.1.0",
+        "generation": lambda _, found: found == "g1",
         "le": lambda _, __: True,
         "reason": _is_reason,
     }
@@ -185,7 +186,7 @@ async def test_lag_counts_the_shards_that_are_behind_alone(tmp_path: Path) -> No
 
 
 def _lag(log: SqliteLog, runner: EmbeddedRunner, now: int) -> tuple[float, float]:
-    families = {family.name: family for family in NetworkCollector("0", log, runner, lambda: now).collect()}
+    families = {family.name: family for family in NetworkCollector("0", log, lambda: runner, lambda: now).collect()}
     return (
         families["headrace_views_behind_entries"].samples[0].value,
         families["headrace_views_freshness_seconds"].samples[0].value,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.cli import _settings
+from headrace.cli_common import settings_of as _settings
 from headrace.lock import DirectoryError, DirectoryLock, LockedError
 from headrace.secrets import admin_token, ops_token
 from headrace.settings import PREFIX, Settings, SettingsError, load
@@ -58,6 +58,7 @@ VALUES: dict[str, tuple[object, str, str]] = {
     "timeline_backfill": (10, "11", "12"),
     "timeline_length": (10, "11", "12"),
     "timeline_trim_every": (10, "11", "12"),
+    "audit_seconds": (2.5, "3.5", "4.5"),
     "log_level": ("debug", "warning", "error"),
     "cluster": ("a", "b", "c"),
     "generation": ("a", "b", "c"),

@@ -91,7 +91,7 @@ async def faulty(generations):
     """The second generation, once it has stopped."""
     stopped = generations._copies["g2"].ready
     await asyncio.wait([stopped])
-    (_, second) = await generations.list()
+    (_, second) = await generations.all()
     assert second.fault
     return second
 
@@ -100,7 +100,7 @@ async def test_the_first_generation_is_live_at_once_and_its_file_keeps_its_name(
     async with Host(network) as generations:
         await generations.settled()
 
-        assert states(await generations.list()) == {"g1": "live"}
+        assert states(await generations.all()) == {"g1": "live"}
         assert generations.live.path == network.directory / "views.sqlite"
         assert digests(generations.live.store, ALL) == digests(network.store, ALL)
 
@@ -111,7 +111,7 @@ async def test_a_generation_is_built_while_writes_go_on_and_equals_the_live_one(
         assert (built.name, built.state) == ("g2", "building")
         writing = asyncio.create_task(act(network, 60))
         await generations.settled()
-        assert states(await generations.list()) == {"g1": "live", "g2": "ready"}
+        assert states(await generations.all()) == {"g1": "live", "g2": "ready"}
 
         during = [await generations.diff("g1", "g2")]
         while not writing.done():
@@ -132,12 +132,12 @@ async def test_flip_changes_what_is_read_in_one_step_and_back(network):
         generations.switched = lambda copy: seen.append((copy.name, generations.live.name))
 
         await generations.flip("g2")
-        assert states(await generations.list()) == {"g1": "retired", "g2": "live"}
+        assert states(await generations.all()) == {"g1": "retired", "g2": "live"}
         await act(network, 20)
         await generations.flip("g1")
 
         assert seen == [("g2", "g2"), ("g1", "g1")]
-        assert states(await generations.list()) == {"g1": "live", "g2": "retired"}
+        assert states(await generations.all()) == {"g1": "live", "g2": "retired"}
         assert generations.live.runner.vector()
         await generations.settled()
         assert (await generations.diff("g1", "g2")).equal
@@ -152,7 +152,7 @@ async def test_the_one_that_is_read_is_the_same_after_a_restart(network):
     async with Host(network) as generations:
         assert generations.live.name == "g2"
         await generations.settled()
-        assert states(await generations.list()) == {"g1": "retired", "g2": "live"}
+        assert states(await generations.all()) == {"g1": "retired", "g2": "live"}
         assert (await generations.diff("g1", "g2")).equal
 
 
@@ -255,7 +255,7 @@ async def test_views_of_another_shape_are_built_beside_before_anything_is_read(n
         assert generations.live.name == "g2"
         assert generations.live.runner.behind() == 0
         assert digests(generations.live.store, ALL) == before
-        assert states(await generations.list()) == {"g1": "retired", "g2": "live"}
+        assert states(await generations.all()) == {"g1": "retired", "g2": "live"}
         with pytest.raises(GenerationError, match="another shape"):
             await generations.flip("g1")
         await generations.drop("g1")
