@@ -29,7 +29,7 @@ TABLES = [view.table for view in ALL]
 
 
 async def made_network(directory: Path, seed: int, *, shards: int, steps: int, accounts: int = 6) -> FastNetwork:
-    directory.mkdir(parents=True)
+    """Into `directory`, which is there."""
     network = await FastNetwork(directory, dids(accounts), shards).open()
     await network.begin()
     for step in RandomNetwork(random.Random(seed), network.dids, network.now).steps(steps):

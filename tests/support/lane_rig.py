@@ -61,8 +61,15 @@ class Torn(SqliteStore):
             await super().apply(part)
         if self.tear is not None:
             self._die()
-        await super().apply(Batch({}, {}, batch.vector, batch.marks))
-        self.watermarks.update(batch.watermarks)
+        # One partition, at the version of its position: what a zombie saves changes nothing that is newer.
+        (place,) = batch.vector
+        position = (batch.vector[place], True)
+        rises = {place: at for place, at in batch.vector.items() if self._newer(("position", place), position)}
+        marks = {mark: at for mark, at in batch.marks.items() if self._newer(("mark", mark), position)}
+        await super().apply(Batch({}, {}, rises, marks))
+        for sender, at in batch.watermarks.items():
+            if self._newer(("watermark", sender), position):
+                self.watermarks[sender] = at
 
     def _die(self) -> None:
         self.tear = None
