@@ -18,7 +18,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from ingest.derive import STEP
 from ingest.log import Reason
 from ingest.log_kafka_client import KafkaSettings, new_consumer
-from ingest.log_kafka_derive_lane import Counts, Lane
+from ingest.log_kafka_derive_lane import MAX_BATCH, Counts, Lane
 from ingest.log_kafka_truncate import derive_group
 from schemas.errors import InvariantError
 from schemas.topics import COMMITS
@@ -31,7 +31,7 @@ class DeriveWorker(ConsumerRebalanceListener):  # type: ignore[misc]
     """`await start()`, `await stopped()` for its failure, `await stop()`.
 
     `directory` holds a state file a shard; one that is lost is made again from the log. `only`: these shards, without
-    a group. `step` bounds the derived entries of one transaction of an expansion.
+    a group. A transaction holds at most `batch` entries of `commits`, and `step` derived ones of an expansion.
     """
 
     def __init__(
@@ -42,12 +42,14 @@ class DeriveWorker(ConsumerRebalanceListener):  # type: ignore[misc]
         *,
         only: Collection[int] | None = None,
         step: int = STEP,
+        batch: int = MAX_BATCH,
     ) -> None:
         self._kafka = kafka
         self._directory = directory
         self._shards = shards
         self._only = only
         self._step = step
+        self._batch = batch
         self._counts = Counts()
         self._lanes: dict[int, Lane] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -121,7 +123,9 @@ class DeriveWorker(ConsumerRebalanceListener):  # type: ignore[misc]
             if shard >= self._shards:
                 self._fail(InvariantError(f"{COMMITS} has a shard {shard}, expected {self._shards} shards"))
                 return
-            self._lanes[shard] = lane = Lane(self._kafka, self._directory, shard, self._counts, self._step)
+            self._lanes[shard] = lane = Lane(
+                self._kafka, self._directory, shard, self._counts, step=self._step, batch=self._batch
+            )
             self._tasks[shard] = asyncio.create_task(self._keep(lane), name=f"derive.{shard}")
 
     async def _leave(self) -> None:

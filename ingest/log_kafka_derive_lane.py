@@ -58,12 +58,22 @@ class Counts:
 class Lane:
     """`await lane.open()`, then `await lane.run()` until `stop()`, then `await lane.close()`."""
 
-    def __init__(self, settings: KafkaSettings, directory: Path, shard: int, counts: Counts, step: int = STEP) -> None:
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        directory: Path,
+        shard: int,
+        counts: Counts,
+        *,
+        step: int = STEP,
+        batch: int = MAX_BATCH,
+    ) -> None:
         self._settings = settings
         self._directory = directory
         self._shard = shard
         self._counts = counts
         self._step = step
+        self._batch = batch
         self._commits = TopicPartition(settings.topic(COMMITS), shard)
         self._records = TopicPartition(settings.topic(RECORDS), shard)
         self._chunks = KafkaChunks(settings, shard)
@@ -106,7 +116,7 @@ class Lane:
         consumer = self._consumer
         assert consumer is not None
         while not self._stopping:
-            got = await consumer.getmany(self._commits, timeout_ms=_POLL_MS, max_records=MAX_BATCH)
+            got = await consumer.getmany(self._commits, timeout_ms=_POLL_MS, max_records=self._batch)
             self._watch(consumer)
             messages = got.get(self._commits)
             if messages:

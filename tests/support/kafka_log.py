@@ -12,6 +12,7 @@ from aiokafka.structs import ConsumerRecord
 from ingest.derive import did_of
 from ingest.log_kafka_client import KafkaSettings, new_admin, new_consumer, new_producer
 from ingest.log_kafka_derive import DeriveWorker
+from ingest.log_kafka_derive_lane import PDS_HEADER
 from ingest.log_kafka_truncate import derived_to
 from schemas.entries import Derived, Entry, FirehoseEvent
 from schemas.entry_codec import encode
@@ -51,15 +52,15 @@ async def firehose_of(settings: KafkaSettings) -> list[FirehoseEvent]:
     return [decode_event(m.value, m.offset + 1) for m in await read_all(settings, FIREHOSE)]
 
 
-async def append(settings: KafkaSettings, entries: Iterable[tuple[Entry, str | None]], shards: int) -> list[int]:
-    """Put (entry, the PDS that wrote it) into `commits`; the offset of each."""
+async def append(settings: KafkaSettings, entries: Iterable[Entry], shards: int, pds: str | None = None) -> list[int]:
+    """Put entries into `commits`, of a PDS of ours or of none; the offset of each."""
     producer = new_producer(settings)
     await producer.start()
     try:
         sent = []
-        for entry, pds in entries:
+        headers = [] if pds is None else [(PDS_HEADER, pds.encode())]
+        for entry in entries:
             did = did_of(entry)
-            headers = [] if pds is None else [("pds", pds.encode())]
             sent.append(
                 await producer.send(
                     settings.topic(COMMITS), encode(entry), did.encode(), shard_of(did, shards), headers=headers
@@ -86,9 +87,11 @@ async def derived(settings: KafkaSettings, shards: int) -> None:
         await admin.close()
 
 
-async def run_derive(settings: KafkaSettings, directory: Path, shards: int, *, step: int = 1000) -> DeriveWorker:
+async def run_derive(
+    settings: KafkaSettings, directory: Path, shards: int, *, step: int = 1000, batch: int = 500
+) -> DeriveWorker:
     """Derive all that is there, with a worker that has every shard; returned stopped."""
-    worker = DeriveWorker(settings, directory, shards, only=range(shards), step=step)
+    worker = DeriveWorker(settings, directory, shards, only=range(shards), step=step, batch=batch)
     await worker.start()
     try:
         await caught_up(settings, worker, shards)
