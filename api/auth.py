@@ -37,8 +37,8 @@ class _Reusable(service_auth.ReplayGuard):
 class Authenticator:
     """`verify` gives the credential that a mode demands, or None where a mode lets nobody in particular call.
 
-    `audiences` are the names service tokens may address this server by; `tokens` are None where no sessions are held;
-    `now` gives unix seconds.
+    `audiences` are the names service tokens may address this server by; `tokens` are None where no sessions are held,
+    `admin_token` is empty where there is no admin; `now` gives unix seconds.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Authenticator:
             user, _, password = base64.b64decode(value, validate=True).partition(b":")
         except binascii.Error:
             raise auth_required() from None
-        if not (hmac.compare_digest(user, b"admin") and hmac.compare_digest(password, self._admin)):
+        if not self._admin or not (hmac.compare_digest(user, b"admin") and hmac.compare_digest(password, self._admin)):
             raise auth_required()
         return _ADMIN
 

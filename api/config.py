@@ -24,3 +24,4 @@ class ServerConfig:
     json_limit: int  # bytes one JSON body may have
     trust_forwarded: bool = False  # take the client's address from X-Forwarded-For (behind a proxy of ours only)
     image_url: str = ""  # base of image addresses in views; empty: public_url
+    offers: tuple[str, ...] = ("pds", "appview")  # what the server's DID document names

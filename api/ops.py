@@ -15,7 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 
 from schemas.errors import Refused
 
-Status = Callable[[], dict[str, Any]]
+Status = Callable[[], dict[str, Any] | Awaitable[dict[str, Any]]]
 # Takes the upload's pieces, gives the summary that `headrace ingest` prints.
 Ingest = Callable[[AsyncIterator[bytes]], Awaitable[dict[str, Any]]]
 
@@ -27,6 +27,7 @@ def build_ops_app(
     registry: CollectorRegistry,
     status: Status,
     ready: Callable[[], bool],
+    version: str,
     token: str = "",
     hooks: Mapping[str, Ingest] | None = None,
 ) -> web.Application:
@@ -37,13 +38,14 @@ def build_ops_app(
         return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def show_status(_: web.Request) -> web.Response:
-        return _json(status())
+        found = status()
+        return _json(found if isinstance(found, dict) else await found)
 
     async def live(_: web.Request) -> web.Response:
         return _json({"live": True})
 
     async def show_health(_: web.Request) -> web.Response:
-        return _json({"version": f"headrace {status()['version']}"})
+        return _json({"version": f"headrace {version}"})
 
     async def show_ready(_: web.Request) -> web.Response:
         return _json({"ready": ready()}, 200 if ready() else 503)

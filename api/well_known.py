@@ -6,7 +6,7 @@ https://atproto.com/specs/handle#handle-resolution, https://atproto.com/specs/di
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import orjson
@@ -19,6 +19,11 @@ from schemas.syntax import Handle
 
 _TEXT = {"Content-Type": "text/plain; charset=utf-8", "Access-Control-Allow-Origin": "*"}
 _ROBOTS = "# Hello!\n\n# Crawling the public API is allowed\nUser-agent: *\nAllow: /\n"
+
+_SERVICES = {
+    "pds": ("#atproto_pds", "AtprotoPersonalDataServer"),
+    "appview": ("#bsky_appview", "BskyAppView"),
+}
 
 # Handle -> the DID of the account hosted here that has it, or None.
 DidOfHandle = Callable[[Handle], Awaitable[str | None]]
@@ -49,7 +54,7 @@ def pages(services: Services, did_of_handle: DidOfHandle) -> dict[str, Handler]:
 
     async def did_json(_: web.BaseRequest) -> web.Response:
         return web.Response(
-            body=did_document(config.service_did, config.public_url),
+            body=did_document(config.service_did, config.public_url, config.offers),
             headers={"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"},
         )
 
@@ -63,14 +68,13 @@ def pages(services: Services, did_of_handle: DidOfHandle) -> dict[str, Handler]:
     return found
 
 
-def did_document(did: str, url: str) -> bytes:
-    """The did:web document of a server that is PDS and AppView; it signs nothing, so it has no keys."""
+def did_document(did: str, url: str, offers: Sequence[str]) -> bytes:
+    """The did:web document of a server that is PDS, AppView or both; it signs nothing, so it has no keys."""
     document: dict[str, Any] = {
         "@context": ["https://www.w3.org/ns/did/v1"],
         "id": did,
         "service": [
-            {"id": "#atproto_pds", "type": "AtprotoPersonalDataServer", "serviceEndpoint": url},
-            {"id": "#bsky_appview", "type": "BskyAppView", "serviceEndpoint": url},
+            {"id": name, "type": kind, "serviceEndpoint": url} for name, kind in map(_SERVICES.__getitem__, offers)
         ],
     }
     return orjson.dumps(document)

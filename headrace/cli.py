@@ -16,7 +16,7 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from headrace import cli_views, client, logs
+from headrace import cli_roles, cli_views, client, logs
 from headrace.cli_common import (
     DONE,
     FAILED,
@@ -145,6 +145,8 @@ def command_line() -> cyclopts.App:
         ),
         version=lambda: f"headrace {version('headrace')}",
     )
+    for role in cli_roles.COMMANDS:
+        whole.command(role)
     for part in (up, status, ingest, *cli_views.groups()):
         whole.command(part)
     return whole

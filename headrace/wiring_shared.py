@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from importlib.metadata import version
 from pathlib import Path
 from socket import socket
-from typing import Any
+from typing import Any, TypedDict
 
 from aiohttp import web
 
 from api.auth import Authenticator
 from api.config import ServerConfig
 from api.dispatch import Dispatcher
-from api.ops import build_ops_app
+from api.ops import Status, build_ops_app
 from api.plc.app import build_plc_app
 from api.server import HEAD_MAX, Handler, PublicServer
 from api.xrpc import Endpoint, Services
@@ -81,7 +81,14 @@ def identity(running: Running, settings: Settings, plc: PlcClient, local: LateLo
     return resolver
 
 
-def server_config(settings: Settings, bound: socket, *, admin_token: str = "", ops_token: str = "") -> ServerConfig:
+def server_config(
+    settings: Settings,
+    bound: socket,
+    *,
+    admin_token: str = "",
+    ops_token: str = "",
+    offers: tuple[str, ...] = ("pds", "appview"),
+) -> ServerConfig:
     """`bound` has the port that the public address ends in, unless `public_url` says otherwise."""
     service_did = f"did:web:{settings.hostname}"
     public_url = (settings.public_url or f"http://{settings.hostname}:{bound.getsockname()[1]}").rstrip("/")
@@ -98,10 +105,16 @@ def server_config(settings: Settings, bound: socket, *, admin_token: str = "", o
         json_limit=settings.json_limit,
         trust_forwarded=settings.trust_forwarded,
         image_url=(settings.image_url or public_url).rstrip("/"),
+        offers=offers,
     )
 
 
-def tokens(settings: Settings) -> dict[str, str]:
+class Tokens(TypedDict):
+    admin_token: str
+    ops_token: str
+
+
+def tokens(settings: Settings) -> Tokens:
     """What a process with a data directory tells `server_config`."""
     return {"admin_token": secrets.admin_token(settings), "ops_token": secrets.ops_token(settings.data)}
 
@@ -145,11 +158,19 @@ async def serve_public(
     views: Iterable[Endpoint] = (),
     pages: Mapping[str, Handler],
     prefixes: Mapping[str, Handler] | None = None,
+    limit_accounts: bool = False,
 ) -> Dispatcher:
     """The XRPC listener, with these endpoints and pages beside them."""
     limiter = RateLimiter(time.time, scale=settings.rate_limit_scale) if settings.rate_limits else None
     dispatcher = Dispatcher(
-        services.catalogue, services, authenticator, services.metrics, pds=pds, views=views, limiter=limiter
+        services.catalogue,
+        services,
+        authenticator,
+        services.metrics,
+        pds=pds,
+        views=views,
+        limiter=limiter,
+        limit_accounts=limit_accounts,
     )
     server = PublicServer(services, dispatcher, pages=pages, prefixes=prefixes)
     handler = web.Server(server.handle, access_log=None, max_line_size=HEAD_MAX, max_field_size=HEAD_MAX)
@@ -161,7 +182,7 @@ async def serve_ops(
     running: Running,
     bound: socket,
     *,
-    status: Callable[[], dict[str, Any]],
+    status: Status,
     ready: Callable[[], bool],
     token: str = "",
     hooks: Mapping[str, Callable[[AsyncIterator[bytes]], Awaitable[dict[str, Any]]]] | None = None,
@@ -171,6 +192,7 @@ async def serve_ops(
         registry=running.registry,
         status=status,
         ready=lambda: running.healthy and ready(),
+        version=version("headrace"),
         token=token,
         hooks=hooks,
     )

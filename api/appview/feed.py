@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from api.appview import rules
+from api.appview import gates, rules
 from api.appview.loader import PARENT, ROOT, Loader
 from api.appview.present_post import Posts, blocked_post, not_found_post
 from schemas.datetimes import from_micros
@@ -73,7 +73,7 @@ def present(loaded: Loader, posts: Posts, items: list[Item]) -> bytes:
         assert row is not None, "items without a row were filtered out"
         parts.append(b',{"post":' if parts else b'{"post":')
         parts.append(posts.post(uri, row))
-        if row[PARENT] is not None:
+        if row[PARENT] is not None and not gates.violates(loaded, uri, row):
             _reply(loaded, posts, uri, row, parts)
         if repost is not None:
             parts.append(

@@ -7,8 +7,10 @@ delays others by a piece each, and holds no more than its share. Only reads. Doe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 
+from api.errors import unavailable
 from views.store import Batch, Progress, Store
 from views.table import Key, Row, Table
 
@@ -19,10 +21,11 @@ Read = Callable[[Table, Sequence[Key]], Awaitable[list[Row | None]]]
 
 
 class GatedStore:
-    """`views.store.Store` for readers; at most `statements` are under way."""
+    """`views.store.Store` for readers; at most `statements` are under way. `away`: the store's word for no answer."""
 
-    def __init__(self, store: Store, statements: int) -> None:
+    def __init__(self, store: Store, statements: int, away: type[Exception]) -> None:
         self._store = store
+        self._away = away
         self._pieces = asyncio.Semaphore(max(1, statements // (2 * PIECE)))
         self._slices = asyncio.Semaphore(max(1, statements // 2))
 
@@ -42,19 +45,19 @@ class GatedStore:
         limit: int,
         reverse: bool = False,
     ) -> list[Row]:
-        async with self._slices:
+        async with self._slices, self._told():
             return await self._store.slice(table, partition, after=after, until=until, limit=limit, reverse=reverse)
 
     async def progress(self) -> Progress:
-        return await self._store.progress()
+        async with self._told():
+            return await self._store.progress()
 
     async def apply(self, batch: Batch) -> None:
         raise NotImplementedError("an AppView reads: processors write")
 
     async def _in_pieces(self, read: Read, table: Table, keys: Sequence[Key]) -> list[Row | None]:
         if len(keys) <= PIECE:
-            async with self._pieces:
-                return await read(table, keys)
+            return await self._piece(read, table, keys)
         found: list[Row | None] = []
         width = PIECE * _TURNS
         for start in range(0, len(keys), width):
@@ -64,5 +67,13 @@ class GatedStore:
         return found
 
     async def _piece(self, read: Read, table: Table, keys: Sequence[Key]) -> list[Row | None]:
-        async with self._pieces:
+        async with self._pieces, self._told():
             return await read(table, keys)
+
+    @asynccontextmanager
+    async def _told(self) -> AsyncIterator[None]:
+        """Whose client waits is told to come again."""
+        try:
+            yield
+        except self._away as error:
+            raise unavailable("The views cannot be read now; try again") from error

@@ -8,6 +8,7 @@ they look.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from api.appview.together import Together
@@ -17,15 +18,19 @@ from views import (
     follows_by_actor,
     interactions,
     likes_by_actor,
+    postgates,
     posts,
     reposts_by_actor,
     takedowns,
+    threadgates,
 )
 from views.record import POST, PROFILE, authority
 from views.store import Store
 from views.table import Row, Table
+from views.threadgates import CLOSED, FOLLOWERS, FOLLOWING, MENTIONED
 
 QUOTE, ROOT, PARENT = (posts.TABLE.index(name) for name in ("quote", "root", "parent"))
+_GATE_URI, _RULES = (threadgates.TABLE.index(name) for name in ("uri", "rules"))  # `uri` is there in both gates
 
 _QUOTES_DEEP = 2
 _POST_PART = f"/{POST}/"
@@ -57,10 +62,13 @@ class Loader:
         "counts",
         "follows",
         "likes",
+        "postgates",
         "posts",
         "reposts",
+        "roots",
         "store",
         "taken",
+        "threadgates",
         "viewer",
         "visible",
     )
@@ -80,6 +88,11 @@ class Loader:
         # Whom the viewer blocks or is blocked by, of all that are in `blocks`.
         self.blocked: set[str] = set()
         self.taken: dict[str, Row | None] = {}
+        # By the post that they stand at: of the roots of what is shown whole, of what is quoted, and what the viewer
+        # might quote; and the roots themselves whose mentions matter.
+        self.threadgates: dict[str, Row | None] = {}
+        self.postgates: dict[str, Row | None] = {}
+        self.roots: dict[str, Row | None] = {}
         self.authors = Authors()
         # What `rules.visible_post` found out.
         self.visible: dict[str, Row | None] = {}
@@ -103,6 +116,7 @@ class Loader:
         dids = dict.fromkeys(accounts)
         related = set(pairs)
         there: list[str] = []
+        quotes: list[str] = []
         authors = self.authors
         for uri, row in rows.items():
             author = authors[uri]
@@ -121,15 +135,22 @@ class Loader:
                 quoted = authors[quote]
                 dids[quoted] = None
                 related.add((author, quoted))
+                if quote in rows:
+                    quotes.append(quote)
         work = self._accounts(dids, related, taken=[*there, *taken])
         self._need(work, interactions.TABLE, self.counts, there)
+        uris = [uri for uri in full if rows.get(uri) is not None]
+        roots = dict.fromkeys([(rows[uri] or ())[ROOT] or uri for uri in uris])
+        self._need(work, threadgates.TABLE, self.threadgates, [root for root in roots if _POST_PART in root])
         if self.viewer is not None:
             viewer = self.viewer
-            uris = [uri for uri in full if rows.get(uri) is not None]
+            quotes += [uri for uri in uris if authors[uri] != viewer]
             keys = [likes_by_actor.key(viewer, uri) for uri in uris]
             work.append(self._fetch(likes_by_actor.TABLE, self.likes, uris, keys))
             work.append(self._fetch(reposts_by_actor.TABLE, self.reposts, uris, keys))
+        self._need(work, postgates.TABLE, self.postgates, dict.fromkeys(quotes))
         await self._run(work)
+        await self._run(self._gates(uris))
 
     async def load_accounts(
         self, dids: Iterable[str], *, pairs: Iterable[Pair] = (), taken: Iterable[str] = ()
@@ -185,6 +206,34 @@ class Loader:
         missing = [pair for pair in dict.fromkeys(edges) if pair not in blocks]
         if missing:
             work.append(self._fetch_blocks(missing))
+        return work
+
+    def _gates(self, uris: list[str]) -> list[Any]:
+        """What is to be read to judge by the gates that were found, most often nothing."""
+        gates, authors, work = self.threadgates, self.authors, list[Any]()
+        found = [row for row in chain(gates.values(), self.postgates.values()) if row is not None]
+        if not found:
+            return work
+        self._need(work, takedowns.TABLE, self.taken, [row[_GATE_URI] for row in found])
+        pairs: dict[Pair, None] = {}
+        mentioning: dict[str, None] = {}
+        for uri in uris:
+            root = (self.posts[uri] or ())[ROOT] or uri
+            gate = gates.get(root)
+            if gate is None or not gate[_RULES] & CLOSED:
+                continue
+            rules, owner = gate[_RULES], authors[root]
+            if rules & MENTIONED:
+                mentioning[root] = None
+            for did in (authors[uri], self.viewer):
+                if did is not None and did != owner:
+                    pairs |= {(owner, did): None} if rules & FOLLOWING else {}
+                    pairs |= {(did, owner): None} if rules & FOLLOWERS else {}
+        missing = [pair for pair in pairs if pair not in self.follows]
+        if missing:
+            work.append(self._fetch(follows_by_actor.TABLE, self.follows, missing, missing))
+        self.roots |= {root: self.posts[root] for root in mentioning if root in self.posts}
+        self._need(work, posts.TABLE, self.roots, mentioning)
         return work
 
     async def _fetch_blocks(self, pairs: list[Pair]) -> None:

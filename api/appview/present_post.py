@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import orjson
 
-from api.appview import present_actor, rules
-from api.appview.loader import QUOTE, Loader
+from api.appview import gates, present_actor, rules
+from api.appview.loader import QUOTE, ROOT, Loader
 from schemas.datetimes import from_micros
+from views import posts
 from views.record import LIKE, POST, REPOST
 from views.table import Row
 
+_VIEW, _LABELS = posts.TABLE.index("view"), posts.TABLE.index("labels")
 _QUOTES_DEEP = 2
 _NO_COUNTS: Row = (0, 0, 0, 0, 0)
-_NEUTRAL = b',"viewer":{"bookmarked":false,"threadMuted":false,"embeddingDisabled":false'
+_NEUTRAL = b',"viewer":{"bookmarked":false,"threadMuted":false,"embeddingDisabled":'
 _TYPED = b'{"$type":"app.bsky.feed.defs#postView",'
 
 
@@ -53,29 +55,34 @@ class Posts:
         return found
 
     def _make(self, uri: str, row: Row) -> bytes:
-        _, _, view, _, quote, _, _, _, _, _, _, labels = row
+        view, quote, labels = row[_VIEW], row[QUOTE], row[_LABELS]
         loaded = self._loaded
         author = loaded.authors[uri]
         likes, reposts, replies, quotes, _ = loaded.counts[uri] or _NO_COUNTS
+        gate = None if row[ROOT] is not None else gates.threadgate(loaded, uri)
         return (
             b'%b%b,"author":%b,"bookmarkCount":0,"replyCount":%d,"repostCount":%d,"likeCount":%d,"quoteCount":%d%b'
-            b',"labels":[%b]}'
+            b',"labels":[%b]%b}'
         ) % (
             view,
-            b"" if quote is None else b',"embed":%b' % self._embed(row, author, 1),
+            b"" if quote is None else b',"embed":%b' % self._embed(uri, row, 1),
             self.author(author),
             replies,
             reposts,
             likes,
             quotes,
-            b"" if loaded.viewer is None else self._viewer(uri, author),
+            b"" if loaded.viewer is None else self._viewer(uri, row, author),
             labels,
+            b"" if gate is None else b',"threadgate":%b' % gate[gates.VIEW],
         )
 
-    def _viewer(self, uri: str, author: str) -> bytes:
+    def _viewer(self, uri: str, row: Row, author: str) -> bytes:
         loaded = self._loaded
         like, repost = loaded.likes[uri], loaded.reposts[uri]
-        state = _NEUTRAL
+        state = _NEUTRAL + (b"true" if gates.embedding_disabled(loaded, uri) else b"false")
+        reply_disabled = gates.reply_disabled(loaded, uri, row)
+        if reply_disabled is not None:
+            state += b',"replyDisabled":true' if reply_disabled else b',"replyDisabled":false'
         if like is not None:
             state += f',"like":"at://{like[0]}/{LIKE}/{like[3]}"'.encode()
         if repost is not None:
@@ -84,29 +91,34 @@ class Posts:
             state += b',"pinned":true' if self.pinned == uri else b',"pinned":false'
         return state + b"}"
 
-    def _embed(self, row: Row, author: str, depth: int) -> bytes:
+    def _embed(self, uri: str, row: Row, depth: int) -> bytes:
         """The view of an embed that quotes a record, at this depth of quotes."""
-        record = self._quoted(row, author, depth)
+        record = self._quoted(uri, row, depth)
         media = row[3]
         if media is None:
             return b'{"$type":"app.bsky.embed.record#view","record":%b}' % record
         return b'{"$type":"app.bsky.embed.recordWithMedia#view","media":%b,"record":{"record":%b}}' % (media, record)
 
-    def _quoted(self, row: Row, author: str, depth: int) -> bytes:
+    def _quoted(self, quoting: str, row: Row, depth: int) -> bytes:
         loaded = self._loaded
         uri: str = row[QUOTE]
+        author = loaded.authors[quoting]
         if rules.quote_blocked(loaded, row, author):
             return b'{"$type":"app.bsky.embed.record#viewBlocked","uri":"%b","blocked":true,"author":%b}' % (
                 uri.encode(),
                 present_actor.blocked_author(loaded, loaded.authors[uri]),
             )
+        if gates.may_not_quote(loaded, row, author, uri):
+            return _detached(uri)
         quoted = rules.visible_post(loaded, uri) if f"/{POST}/" in uri else None
+        if quoted is not None and gates.detached(loaded, quoting, uri):
+            return _detached(uri)
         if quoted is None:
             return b'{"$type":"app.bsky.embed.record#viewNotFound","uri":"%b","notFound":true}' % uri.encode()
         by = loaded.authors[uri]
         opening, embed = _as_quoted(uri, quoted)
         if quoted[QUOTE] is not None and depth < _QUOTES_DEEP:
-            embed = self._embed(quoted, by, depth + 1)
+            embed = self._embed(uri, quoted, depth + 1)
         likes, reposts, replies, quotes, _ = loaded.counts[uri] or _NO_COUNTS
         return (
             b'{"$type":"app.bsky.embed.record#viewRecord",%b%b,"author":%b,"replyCount":%d,"repostCount":%d'
@@ -119,8 +131,12 @@ class Posts:
             reposts,
             likes,
             quotes,
-            quoted[11],
+            quoted[_LABELS],
         )
+
+
+def _detached(uri: str) -> bytes:
+    return b'{"$type":"app.bsky.embed.record#viewDetached","uri":"%b","detached":true}' % uri.encode()
 
 
 def _as_quoted(uri: str, row: Row) -> tuple[bytes, bytes]:

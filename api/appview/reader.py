@@ -7,6 +7,7 @@ below `/img/` (`api.appview.images`). Does not own read-your-writes (`api/fresh.
 from __future__ import annotations
 
 from api.appview.loader import Loader
+from api.appview.rules import is_active
 from api.appview.together import Together, in_turn
 from api.errors import invalid_request
 from schemas.errors import XrpcError
@@ -65,6 +66,11 @@ class AppViewReader:
             elif await self.repo_rev(did) is not None:
                 return did, None
         raise missing
+
+    async def shows(self, did: str) -> bool:
+        """Whether an account's state lets others see it; one that nothing is known of may be seen."""
+        (row,) = await self.store.get_many(actors.TABLE, ((did,),))
+        return is_active(row)
 
     async def resolve_uri(self, uri: str) -> str:
         """The AT-URI with a DID for its authority; the same when its handle is unknown."""

@@ -1,0 +1,105 @@
+"""The commands that start one role of a cluster. Does not own what a role is (`headrace/roles.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from headrace import logs
+from headrace.cli_common import FAILED, IN_USE, USAGE, Config, Data, Json, Sets, fail, settings_of
+from headrace.lock import DirectoryError, LockedError
+from schemas.errors import InvariantError
+
+Host = Annotated[str | None, Parameter(help="Address to bind to.")]
+XrpcPort = Annotated[int | None, Parameter(help="XRPC port; 0 lets the system choose.")]
+OpsPort = Annotated[int | None, Parameter(help="Port of metrics and status.")]
+GenerationName = Annotated[str | None, Parameter(help="Generation of the views.")]
+
+
+def plc(
+    *,
+    data: Data = None,
+    host: Host = None,
+    plc_port: Annotated[int | None, Parameter(help="Port of the directory; 0 lets the system choose.")] = None,
+    ops_port: OpsPort = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Serve a did:plc directory."""
+    return _run("plc", locals())
+
+
+def derive(
+    *,
+    data: Data = None,
+    host: Host = None,
+    ops_port: OpsPort = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Turn `commits` into `records` and `firehose`; any number share the shards."""
+    return _run("derive", locals())
+
+
+def process(
+    *,
+    host: Host = None,
+    ops_port: OpsPort = None,
+    generation: GenerationName = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Keep a generation of the views up with the log; any number share the shards."""
+    return _run("process", locals())
+
+
+def pds(
+    *,
+    data: Data = None,
+    host: Host = None,
+    port: XrpcPort = None,
+    ops_port: OpsPort = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Serve accounts and their repos; one process a name."""
+    return _run("pds", locals())
+
+
+def appview(
+    *,
+    host: Host = None,
+    port: XrpcPort = None,
+    ops_port: OpsPort = None,
+    generation: GenerationName = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Answer app.bsky from the views; any number of them."""
+    return _run("appview", locals())
+
+
+COMMANDS: tuple[Callable[..., int], ...] = (plc, pds, derive, process, appview)
+
+
+def _run(name: str, given: dict[str, Any]) -> int:
+    config, sets, as_json = (given.pop(key) for key in ("config", "sets", "as_json"))
+    settings = settings_of(given, config, sets)
+    logs.configure(settings.log_level)
+    from headrace.roles import run  # noqa: PLC0415 - `headrace --help` need not load the whole house
+
+    try:
+        return run(name, settings, as_json=as_json)
+    except LockedError as error:
+        return fail(IN_USE, str(error))
+    except DirectoryError as error:
+        return fail(USAGE, str(error))
+    except InvariantError as error:
+        return fail(FAILED, str(error))

@@ -1,0 +1,48 @@
+"""What a cluster's processes do by the clock: look how far the log has flowed, drop what no consumer needs any more.
+
+Each goes on when the broker or the store is away: it is tried again. Does not own what may be dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from headrace.river import River
+from ingest.log_kafka_client import KafkaSettings
+from ingest.log_kafka_reach import AWAY
+from ingest.log_kafka_topics import delete_records
+from schemas.topics import EDGES, FANOUT, hop
+from views.store_scylla import ScyllaStore, StoreUnavailableError
+
+LOOK_SECONDS = 5.0
+HOPS_SECONDS = 300.0
+
+_log = structlog.get_logger()
+
+
+async def keep_looking(river: River) -> None:
+    """Until cancelled: what metrics show is a few seconds old."""
+    while True:
+        try:
+            await river.look()
+        except (*AWAY, StoreUnavailableError) as error:
+            _log.warning("the river cannot be seen", error=repr(error))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def keep_hops_short(kafka: KafkaSettings, generation: str, store: ScyllaStore) -> None:
+    """Until cancelled: hops are kept from where their readers have saved that they are, the last entry included."""
+    while True:
+        await asyncio.sleep(HOPS_SECONDS)
+        try:
+            progress = await store.progress()
+            saved = {
+                (hop(topic, generation), shard): offset
+                for (topic, shard), offset in progress.vector.items()
+                if topic in (EDGES, FANOUT)
+            }
+            await delete_records(kafka, saved)
+        except (*AWAY, StoreUnavailableError) as error:
+            _log.warning("hops were not truncated", error=repr(error))

@@ -1,0 +1,101 @@
+"""The composition root of a PDS of a cluster: one process a name, its accounts' files in its data directory.
+
+What the views answer is forwarded to an AppView. Does not own accounts and repos (`ingest.pds`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api import apps, well_known
+from api.auth import Authenticator
+from api.forward import AppViewClient, forwarded
+from api.metrics import HttpMetrics
+from api.xrpc import Endpoint, Services
+from headrace import wiring_shared as shared
+from headrace.collector import CommitMetrics
+from headrace.collector_pds import PdsCollector
+from headrace.lock import DirectoryLock
+from headrace.running import Running
+from headrace.settings import Settings
+from headrace.wiring_cluster import about, kafka_settings, role_metrics, topics
+from ingest.log_kafka_pds import KafkaPdsLog
+from ingest.pds.parts import Parts
+from ingest.pds.pds import Pds
+from schemas import lexicon
+
+
+async def pds(running: Running, settings: Settings) -> None:
+    directory, name = settings.data, settings.pds_name or settings.hostname
+    running.callback(DirectoryLock(directory).release)
+    bound = running.bind(settings.host, settings.port, "port")
+    ops = running.bind(settings.host, settings.ops_port, "ops_port")
+    config = shared.server_config(settings, bound, **shared.tokens(settings), offers=("pds",))
+    registry, kafka = running.registry, kafka_settings(settings)
+    metrics = HttpMetrics(registry)
+    await topics(kafka, settings)
+    assert settings.plc_url is not None, "the role's needs were checked"
+    plc = shared.plc_client(running, settings.plc_url)
+    local = shared.LateLocalHandles()
+    resolver = shared.identity(running, settings, plc, local)
+
+    log = await KafkaPdsLog.open(
+        kafka,
+        name,
+        directory,
+        settings.shards,
+        domains=settings.handle_domains,
+        committed=CommitMetrics(registry).committed,
+    )
+    running.push(log.close)
+    running.keep(log.stopped(), "log")
+    catalogue = lexicon.load()
+    here = await Pds.open(
+        Parts(
+            directory,
+            log=log,
+            plc=plc,
+            resolver=resolver,
+            catalogue=catalogue,
+            service_did=config.service_did,
+            public_url=config.public_url,
+            settings=shared.pds_settings(settings),
+        )
+    )
+    running.push(here.close)
+    running.keep(here.stopped(), "pds")
+    local.ask = here.local_handle
+
+    role_metrics(running, resolver)
+    registry.register(PdsCollector(log, here))
+    services = Services(
+        catalogue=catalogue,
+        config=config,
+        log=log,
+        metrics=metrics,
+        now=shared.unix_micros,
+        pds=here,
+        resolver=resolver,
+    )
+    await shared.serve_public(
+        running,
+        settings,
+        services,
+        bound,
+        authenticator=Authenticator(here.tokens, resolver, {config.service_did}, config.admin_token),
+        pds=(*apps.PDS, *_of_the_appview(running, settings)),
+        pages=well_known.pages(services, here.local_handle),
+    )
+
+    def status() -> dict[str, Any]:
+        return {**about(running), "log": {"name": name, "appended": log.appended, "away": log.away}}
+
+    await shared.serve_ops(running, ops, status=status, ready=lambda: not log.away, token=config.ops_token)
+
+
+def _of_the_appview(running: Running, settings: Settings) -> tuple[Endpoint, ...]:
+    if settings.appview_url is None:
+        return ()
+    client = AppViewClient(settings.appview_url)
+    running.push(client.close)
+    return forwarded(apps.VIEWS, client)
