@@ -147,7 +147,13 @@ class CqlSession:
         try:
             session = await asyncio.to_thread(cluster.connect)
         except NoHostAvailable as error:
+            found = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
             await asyncio.to_thread(cluster.shutdown)
+            if found and settings.datacenter not in (None, *found):
+                raise InvariantError(
+                    f"the store has no datacenter {settings.datacenter!r}, found {', '.join(found)}:"
+                    " set the one that this process is to read and write"
+                ) from error
             raise InvariantError(
                 f"no CQL store answers at {', '.join(settings.hosts)} port {settings.port} ({_reason(error)}):"
                 " check the hosts, the port, the credentials and whether it wants TLS"
@@ -155,13 +161,6 @@ class CqlSession:
         except BaseException:
             await asyncio.to_thread(cluster.shutdown)
             raise
-        datacenters = sorted({host.datacenter for host in cluster.metadata.all_hosts() if host.datacenter})
-        if settings.datacenter is not None and settings.datacenter not in datacenters:
-            await asyncio.to_thread(cluster.shutdown)
-            raise InvariantError(
-                f"the store has no datacenter {settings.datacenter!r}, found {', '.join(datacenters)}:"
-                " set the one that this process is to read and write"
-            )
         return cls(cluster, session, settings)
 
     async def close(self) -> None:
@@ -375,6 +374,6 @@ def _tls(settings: CqlSettings) -> ssl.SSLContext | None:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, NoHostAvailable) and error.errors:
+    if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) and error.errors:
         return "; ".join(f"{host}: {each}" for host, each in list(error.errors.items())[:3])
     return str(error) or type(error).__name__

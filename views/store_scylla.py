@@ -22,6 +22,7 @@ from views.cql_slices import ranges
 from views.cql_write import Writer
 from views.store import Batch, Progress
 from views.table import Key, Row, Table
+from views.versions import PUT, version
 
 __all__ = ["CqlSettings", "ScyllaStore", "StoreUnavailableError"]
 
@@ -49,6 +50,7 @@ class ScyllaStore:
     ) -> ScyllaStore:
         """Any number may create at once. Raises InvariantError for what is of another shape, or not there."""
         cql_schema.keyspace_of(settings, generation)
+        version(settings.epoch, 0, PUT)
         session = await CqlSession.connect(settings)
         try:
             await cql_schema.ensure(session, settings, generation, tables, create=create)
