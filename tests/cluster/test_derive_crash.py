@@ -103,7 +103,7 @@ async def test_what_an_owner_left_open_is_seen_by_nobody(settings: KafkaSettings
     """It is in the topics, aborted by the next owner: a reader of committed messages is not given it."""
     world = await prepare(settings, tmp_path, seed=12)
     await ended(await start(crash="derive.before_commit_txn:1"))
-    seen = {topic: await keys(settings, topic) for topic in (RECORDS, FIREHOSE)}
+    seen = {topic: await offsets_of_all(settings, topic) for topic in (RECORDS, FIREHOSE)}
 
     await start(folder="another")
     await derived(settings, 1)
@@ -112,10 +112,10 @@ async def test_what_an_owner_left_open_is_seen_by_nobody(settings: KafkaSettings
     for topic, before in seen.items():
         committed = [message.offset for message in await read_all(settings, topic)]
         left_open = [offset for offset in before if offset not in committed]
-        assert left_open
+        assert left_open, (topic, before, committed)
 
 
-async def keys(settings: KafkaSettings, topic: str) -> list[int]:
+async def offsets_of_all(settings: KafkaSettings, topic: str) -> list[int]:
     """Offsets of all messages, committed or not."""
     partition = TopicPartition(settings.topic(topic), 0)
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.servers, enable_auto_commit=False)
@@ -124,7 +124,7 @@ async def keys(settings: KafkaSettings, topic: str) -> list[int]:
     try:
         consumer.assign([partition])
         end = (await consumer.end_offsets([partition]))[partition]
-        await consumer.seek_to_beginning(partition)
+        consumer.seek(partition, 0)
         while await consumer.position(partition) < end:
             found += [m.offset for m in (await consumer.getmany(partition, timeout_ms=200)).get(partition, [])]
     finally:
