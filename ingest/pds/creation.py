@@ -85,7 +85,8 @@ class Creation:
         self._making.add(row.did)
         hashing = asyncio.create_task(self._hash(new.password))
         try:
-            await self._log.host([row.did])
+            if new.did is not None:
+                await self._log.host([new.did])
             await self._accounts.insert(row)
             crash.point("account.pending")
             try:

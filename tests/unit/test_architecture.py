@@ -30,6 +30,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "aiokafka": ("ingest/log_kafka*.py",),
     "apsw": (
         "ingest/log_kafka_state.py",
+        "ingest/log_kafka_pds_heads.py",
         "ingest/log_sqlite*.py",
         "ingest/log_truncate.py",
         "ingest/identity/plc_store.py",
@@ -63,6 +64,8 @@ TELLERS = {
     ("api/dispatch.py", "xrpc"): "the edge: logged whole, answered as 500",
     ("ingest/log_kafka_derive.py", "_be_member"): "the worker has failed and says why",
     ("ingest/log_kafka_derive.py", "_keep"): "the worker has failed and says why",
+    ("ingest/log_kafka_pds_rejections.py", "_run"): "the PDS stops and says why",
+    ("ingest/log_kafka_pds_writer.py", "_run"): "the PDS stops and says why",
     ("ingest/log_sqlite_writer.py", "_run"): "the log stops and says why",
     ("processors/run_embedded.py", "_run"): "the views stop and say why",
 }
