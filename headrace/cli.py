@@ -145,10 +145,10 @@ def command_line() -> cyclopts.App:
         ),
         version=lambda: f"headrace {version('headrace')}",
     )
-    for role in cli_roles.COMMANDS:
-        whole.command(role)
-    for part in (up, status, ingest, *cli_views.groups()):
-        whole.command(part)
+    for each in (up, status, *cli_roles.COMMANDS):
+        whole.command(each)
+    for group in (ingest, *cli_roles.groups(), *cli_views.groups()):
+        whole.command(group)
     return whole
 
 

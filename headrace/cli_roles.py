@@ -1,14 +1,17 @@
-"""The commands that start one role of a cluster. Does not own what a role is (`headrace/roles.py`)."""
+"""The commands that start one role of a cluster, and those that make what roles start upon.
+
+Does not own what a role is (`headrace/roles.py`) nor how things are made (`headrace/preparing.py`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
 
 from headrace import logs
-from headrace.cli_common import FAILED, IN_USE, USAGE, Config, Data, Json, Sets, fail, settings_of
+from headrace.cli_common import DONE, FAILED, IN_USE, USAGE, Config, Data, Json, Sets, fail, settings_of, show
 from headrace.lock import DirectoryError, LockedError
 from schemas.errors import InvariantError
 
@@ -86,7 +89,50 @@ def appview(
     return _run("appview", locals())
 
 
+def create_topics(*, config: Config = None, sets: Sets = None) -> int:
+    """Make the log's topics that are missing, and check those that are there."""
+    return _prepare("create_topics", {}, config, sets)
+
+
+def check_topics(*, config: Config = None, sets: Sets = None) -> int:
+    """Check the log's topics; one that is missing or wrong is said, with the cure."""
+    return _prepare("check_topics", {}, config, sets)
+
+
+def create_schema(*, generation: GenerationName = None, config: Config = None, sets: Sets = None) -> int:
+    """Make the tables of a generation that are missing."""
+    return _prepare("create_schema", {"generation": generation}, config, sets)
+
+
+def check_schema(*, generation: GenerationName = None, config: Config = None, sets: Sets = None) -> int:
+    """Check that a generation's tables are there, in the shape that this version reads."""
+    return _prepare("check_schema", {"generation": generation}, config, sets)
+
+
+def groups() -> tuple[App, ...]:
+    """What is made before the roles start, by hand or by a job."""
+    topics = App(name="topics", help="The log's topics.")
+    topics.command(create_topics, name="create")
+    topics.command(check_topics, name="check")
+    schema = App(name="schema", help="The tables of a generation of views.")
+    schema.command(create_schema, name="create")
+    schema.command(check_schema, name="check")
+    return topics, schema
+
+
 COMMANDS: tuple[Callable[..., int], ...] = (plc, pds, derive, process, appview)
+
+
+def _prepare(name: str, given: dict[str, Any], config: Config, sets: Sets) -> int:
+    settings = settings_of(given, config, sets)
+    logs.configure(settings.log_level)
+    from headrace.preparing import run  # noqa: PLC0415 - as in _run
+
+    try:
+        show(run(name, settings), as_json=False)
+    except InvariantError as error:
+        return fail(FAILED, str(error))
+    return DONE
 
 
 def _run(name: str, given: dict[str, Any]) -> int:

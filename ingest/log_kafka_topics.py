@@ -21,6 +21,7 @@ from schemas.errors import InvariantError
 from schemas.topics import COMMITS, EDGES, FANOUT, FIREHOSE, LABELS, OPERATIONS, PDS, RECORDS, REJECTIONS, hop
 
 __all__ = [
+    "check_topics",
     "delete_records",
     "drop_hops",
     "ensure_hops",
@@ -77,6 +78,22 @@ def topics_of(shards: int) -> dict[str, Spec]:
 async def ensure_topics(settings: KafkaSettings, shards: int) -> None:
     """Create what is missing, check what is there. Raises InvariantError: found, expected, and the cure."""
     await _ensure(settings, topics_of(shards))
+
+
+async def check_topics(settings: KafkaSettings, shards: int) -> None:
+    """Create nothing: what is missing is refused like what is wrong."""
+    wanted = topics_of(shards)
+    admin = await _started(settings)
+    try:
+        described = await _described(admin)
+        missing = [settings.topic(name) for name in wanted if settings.topic(name) not in described]
+        if missing:
+            raise InvariantError(
+                f"expected the topics {', '.join(missing)}, found none of that name: make them (headrace topics create)"
+            )
+        await _check(admin, settings, wanted)
+    finally:
+        await admin.close()
 
 
 async def ensure_hops(settings: KafkaSettings, generation: str, shards: int) -> None:
