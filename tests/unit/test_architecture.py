@@ -27,7 +27,13 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "ingest/identity/ssrf.py",
         "ingest/identity/plc_client.py",
     ),
-    "aiokafka": ("ingest/log_kafka*.py",),
+    "aiokafka": (
+        "ingest/log_kafka*.py",
+        "processors/hops_kafka.py",
+        "processors/markers_kafka.py",
+        "processors/run_faust.py",
+        "processors/run_plain.py",
+    ),
     "apsw": (
         "ingest/log_kafka_state.py",
         "ingest/log_kafka_pds_heads.py",
@@ -49,6 +55,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "cyclopts": ("headrace/cli*.py",),
     "dns": ("ingest/identity/dns_txt.py",),
     "jwt": ("ingest/identity/jws.py", "ingest/identity/service_auth.py", "ingest/pds/tokens.py"),
+    "faust": ("processors/run_faust.py",),
     "libipld": ("schemas/cid.py", "ingest/repo/*.py"),
     "multidict": ("api/*",),
     "prometheus_client": ("api/*", "headrace/*"),

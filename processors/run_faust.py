@@ -1,0 +1,286 @@
+"""The processors of a cluster under Faust: it hosts the worker, its membership and its agents, and feeds lanes.
+
+What faust-streaming 0.15 may not be trusted with is not left to it: progress is the store's, offsets are committed by
+us after it, an event is never acknowledged (`noack`), state lives in no table, nothing is pickled and nothing is served
+over HTTP. Its consumer is our own, so that it reads what is committed alone. Where a shard begins is verified in the
+agent: events come before an assignment has been told of, and a seek may be undone, so that a lane is given events only
+once its stream is seen to have come from its saved progress. The twin of `run_plain`; does not own lanes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import faust
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+from faust.exceptions import ConsumerNotStarted
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
+from faust.types import TP
+
+from ingest.log_kafka_client import KafkaSettings, new_consumer, new_producer
+from processors.hops_kafka import KafkaHops
+from processors.lane import LaneStore
+from processors.lanes import Lanes, Place, Skips, no_skips
+from processors.markers_kafka import Markers
+from processors.run_plain import group_of, topics_of
+from processors.slot import Slot, slot_message
+from processors.sparing import spare
+from schemas.errors import InvariantError
+from views.view import FanoutSettings, View
+
+_log = structlog.get_logger(__name__)
+
+_COMMIT_SECONDS = 1.0
+_NEVER_SECONDS = 365 * 86_400.0
+GUARD_SECONDS = 8.0
+
+
+class FaustRunner:
+    """`start` joins the group, `stop` drains and leaves it; after 8 s of that the process ends itself."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        store: LaneStore,
+        views: Sequence[View],
+        *,
+        generation: str,
+        shards: int,
+        settings: FanoutSettings | None = None,
+        on_failure: Callable[[BaseException], None] | None = None,
+        skips: Skips = no_skips,
+        held: bool = False,
+    ) -> None:
+        self._kafka = kafka
+        self.topics = topics_of(kafka, generation)
+        self._names = {name: topic for topic, name in self.topics.items()}
+        self._group = group_of(kafka, generation)
+        self._store = store
+        self._views = views
+        self._shards = shards
+        self._settings = settings
+        self._on_failure = on_failure
+        self._skips = skips
+        self._held = held
+        self._lanes: Lanes | None = None
+        self._slots: dict[Place, Slot] = {}
+        self._app: faust.App | None = None
+        self._producer: AIOKafkaProducer | None = None
+        self._markers = Markers(kafka)
+        self._committing: asyncio.Task[None] | None = None
+
+    @property
+    def lanes(self) -> Lanes:
+        if self._lanes is None:
+            raise InvariantError("the runner has not been started")
+        return self._lanes
+
+    @property
+    def failure(self) -> BaseException | None:
+        return None if self._lanes is None else self._lanes.failure
+
+    @property
+    def ready(self) -> bool:
+        return self._lanes is not None and self._lanes.failure is None
+
+    async def start(self) -> None:
+        self._producer = new_producer(self._kafka)
+        await self._producer.start()
+        await self._markers.start()
+        self._lanes = Lanes(
+            self._store,
+            KafkaHops(self._producer, self.topics),
+            self._views,
+            shards=self._shards,
+            settings=self._settings,
+            skips=self._skips,
+            held=self._held,
+            on_failure=self._failed,
+        )
+        app = self._app = build_app(self._kafka, self._group, list(self._names), self._feed)
+        signals: Any = app
+        signals.on_partitions_assigned.connect(self._assigned)
+        signals.on_partitions_revoked.connect(self._revoked)
+        spare("aiokafka", "faust", "mode")
+        await app.start()
+        self._committing = asyncio.create_task(self._commit_forever())
+
+    async def stop(self) -> None:
+        guard = threading.Timer(GUARD_SECONDS, _end_process)
+        guard.daemon = True
+        guard.start()
+        if self._committing is not None:
+            self._committing.cancel()
+        slots, self._slots = self._slots, {}
+        for slot in slots.values():
+            slot.close()
+        if self._lanes is not None:
+            await self._lanes.close()
+        if self._app is not None:
+            await self._app.stop()
+        await self._markers.stop()
+        if self._producer is not None:
+            await self._producer.stop()
+        guard.cancel()
+
+    def _failed(self, failure: BaseException) -> None:
+        for slot in self._slots.values():
+            slot.close()
+        if self._on_failure is not None:
+            self._on_failure(failure)
+
+    async def _feed(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            slot = self._slot(TP(message.topic, message.partition))
+            if slot is not None:
+                await slot.put(slot_message(message))
+
+    async def _assigned(self, _app: Any, assigned: Iterable[TP], **_: Any) -> None:
+        for tp in assigned:
+            self._slot(tp)
+
+    async def _revoked(self, _app: Any, revoked: Iterable[TP], **_: Any) -> None:
+        places = [(self._names[tp.topic], tp.partition) for tp in revoked if tp.topic in self._names]
+        for place in places:
+            slot = self._slots.pop(place, None)
+            if slot is not None:
+                slot.close()
+        await self.lanes.close(places)
+
+    def _slot(self, tp: TP) -> Slot | None:
+        """Of a partition that is ours; it opens with its first event or its assignment, whichever comes first."""
+        place = (self._names[tp.topic], tp.partition)
+        if self.lanes.failure is not None or self._app is None or self._app.should_stop:
+            return None
+        slot = self._slots.get(place)
+        if slot is None:
+            slot = self._slots[place] = Slot(self.lanes, place, tp, self._seek, self._markers)
+            slot.start()
+        return slot
+
+    async def _seek(self, tp: TP, position: int) -> None:
+        consumer: Any = None if self._app is None else self._app.consumer
+        try:
+            await consumer.seek_saved(tp, position)
+        except (IllegalStateError, KafkaError) as error:
+            _log.debug("views.seek_failed", tp=tp, position=position, error=repr(error))  # no longer ours
+
+    async def _commit_forever(self) -> None:
+        """For whoever exports lag: nothing of ours reads these offsets."""
+        while True:
+            await asyncio.sleep(_COMMIT_SECONDS)
+            consumer: Any = None if self._app is None else self._app.consumer
+            offsets = {
+                TopicPartition(self.topics[topic], shard): lane.offset
+                for (topic, shard), lane in self.lanes.lanes.items()
+            }
+            try:
+                await consumer.commit_saved(offsets)
+            except (KafkaError, IllegalStateError, ConsumerNotStarted) as error:
+                _log.debug("views.commit_failed", error=repr(error))
+
+
+class _Thread(AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: Transport) -> AIOKafkaConsumer:  # noqa: ARG002 - Faust's own
+        """Faust's would read what is not committed, outside of its own transactions."""
+        app: Any = self.app
+        return new_consumer(app.kafka, group=app.conf.id)
+
+    async def seek_saved(self, tp: TP, position: int) -> None:
+        self._ensure_consumer().seek(TopicPartition(tp.topic, tp.partition), position)
+
+    async def commit_saved(self, offsets: dict[TopicPartition, int]) -> None:
+        consumer = self._ensure_consumer()
+        mine = consumer.assignment()
+        if offsets := {tp: offset for tp, offset in offsets.items() if tp in mine}:
+            await consumer.commit(offsets)
+
+
+class _NoOffsets(dict[TP, int | None]):
+    """Faust leaves out what lies below the newest event, and notes that one even after a seek: here, nothing."""
+
+    def __getitem__(self, tp: TP) -> int | None:
+        return None
+
+
+class _Consumer(Consumer):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _NoOffsets()
+
+    def _new_consumer_thread(self) -> _Thread:
+        return _Thread(self, loop=self.loop, beacon=self.beacon)
+
+    async def seek_saved(self, tp: TP, position: int) -> None:
+        """In the consumer's own thread."""
+        thread: Any = self._thread
+        await thread.call_thread(thread.seek_saved, tp, position)
+
+    async def commit_saved(self, offsets: dict[TopicPartition, int]) -> None:
+        thread: Any = self._thread
+        await thread.call_thread(thread.commit_saved, offsets)
+
+
+class _Transport(Transport):
+    Consumer = _Consumer
+
+
+class _App(faust.App):
+    kafka: KafkaSettings
+
+    def _new_transport(self) -> _Transport:
+        return _Transport(self.conf.broker_consumer, self)
+
+
+def build_app(
+    kafka: KafkaSettings,
+    group: str,
+    topics: Sequence[str],
+    feed: Callable[[Any], Any],
+) -> faust.App:
+    """An app whose agents, one a topic, do nothing but feed; it declares, serves and commits nothing."""
+    app = _App(
+        group,
+        broker=f"kafka://{kafka.servers.replace(',', ';kafka://')}",
+        broker_commit_every=2**62,
+        broker_commit_interval=_NEVER_SECONDS,
+        broker_commit_livelock_soft_timeout=_NEVER_SECONDS,
+        broker_session_timeout=kafka.session_timeout_ms / 1000,
+        broker_heartbeat_interval=kafka.heartbeat_ms / 1000,
+        consumer_auto_offset_reset="earliest",
+        key_serializer="raw",
+        value_serializer="raw",
+        processing_guarantee="at_least_once",
+        store="memory://",
+        stream_processing_timeout=_NEVER_SECONDS,
+        stream_wait_empty=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        web_tables_enabled=False,
+        worker_redirect_stdouts=False,
+    )
+    app.kafka = kafka
+    for name in topics:
+        topic = app.topic(name, key_serializer="raw", value_serializer="raw", allow_empty=True)
+        app.agent(topic, name=f"feed-{name}")(_agent(feed))
+    return app
+
+
+def _agent(feed: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    async def agent(stream: Any) -> None:
+        await feed(stream)
+
+    return agent
+
+
+def _end_process() -> None:
+    _log.critical("views.ended_by_guard", seconds=GUARD_SECONDS)
+    os._exit(75)
