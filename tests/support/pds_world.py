@@ -11,6 +11,7 @@ from ingest.identity.handles import HandleResolver
 from ingest.identity.plc_store import PlcDirectory
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import IdentityResolver
+from ingest.log import RepoIndex
 from ingest.log_sqlite import SqliteLog
 from ingest.pds.login import Session
 from ingest.pds.parts import Parts
@@ -62,8 +63,9 @@ class World:
     settings: dict[str, Any] = field(default_factory=dict)
     shards: int = 1
     now: int = START
+    domain: str = ".test"
     dns: Dns = field(default_factory=Dns)
-    log: SqliteLog | None = None
+    log: Any = None
     plc: PlcDirectory | None = None
     resolver: IdentityResolver | None = None
     pds: Pds | None = None
@@ -75,7 +77,7 @@ class World:
 
     async def open(self) -> World:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.log = await SqliteLog.open(self.directory / "log.sqlite", shards=self.shards, now=self.clock)
+        self.log, foreign = await self.open_log()
         self.plc = PlcDirectory(self.directory / "plc.sqlite", now=lambda: self.clock() // 1000)
 
         async def local(handle: Handle) -> Did | None:
@@ -87,7 +89,7 @@ class World:
             Parts(
                 self.directory,
                 log=self.log,
-                foreign=self.log,
+                foreign=foreign,
                 plc=self.plc,
                 resolver=self.resolver,
                 catalogue=lexicon.load(),
@@ -98,6 +100,11 @@ class World:
             )
         )
         return self
+
+    async def open_log(self) -> tuple[Any, RepoIndex | None]:
+        """The log, and what shows accounts that live elsewhere."""
+        log = await SqliteLog.open(self.directory / "log.sqlite", shards=self.shards, now=self.clock)
+        return log, log
 
     async def close(self) -> None:
         assert self.pds is not None
@@ -114,7 +121,7 @@ class World:
     async def account(self, name: str | None = None, email: str | None = None) -> Session:
         name = name or f"user{next(self._numbers)}"
         email = email or f"{name}@example.com"
-        return await self.pds.create_account(handle=f"{name}.test", email=email, password=PASSWORD)
+        return await self.pds.create_account(handle=f"{name}{self.domain}", email=email, password=PASSWORD)
 
     async def post(self, did: Did, text: str = "hello", rkey: str | None = None) -> Applied:
         return await self.pds.apply_writes(did, [Write("create", POST, rkey, self.record(text))])
