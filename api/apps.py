@@ -1,12 +1,14 @@
 """Which packages of endpoints each role serves. A new package is one name here.
 
-`PDS` works on accounts and the log; `VIEWS` reads what processors computed: its reads wait for the viewer's own writes.
+`PDS` works on accounts and the log; `FIREHOSE` follows the log alone; `VIEWS` reads what processors computed: its reads
+wait for the viewer's own writes.
 """
 
 from __future__ import annotations
 
 from api.app.bsky import actor, feed, graph
 from api.com.atproto import admin, identity, repo, server, sync
+from api.com.atproto.sync import subscribe_repos
 from api.xrpc import Endpoint
 
 PDS: tuple[Endpoint, ...] = (
@@ -16,6 +18,8 @@ PDS: tuple[Endpoint, ...] = (
     *server.ENDPOINTS,
     *sync.ENDPOINTS,
 )
+
+FIREHOSE: tuple[Endpoint, ...] = (subscribe_repos.ENDPOINT,)
 
 VIEWS: tuple[Endpoint, ...] = (
     *actor.ENDPOINTS,

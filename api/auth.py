@@ -38,13 +38,13 @@ class Authenticator:
     """`verify` gives the credential that a mode demands, or None where a mode lets nobody in particular call.
 
     `audiences` are the names service tokens may address this server by; `tokens` are None where no sessions are held,
-    `admin_token` is empty where there is no admin; `now` gives unix seconds.
+    `resolver` where no service tokens are, `admin_token` is empty where there is no admin; `now` gives unix seconds.
     """
 
     def __init__(
         self,
         tokens: Tokens | None,
-        resolver: DidResolver,
+        resolver: DidResolver | None,
         audiences: Collection[str],
         admin_token: str,
         now: Callable[[], float] = time.time,
@@ -109,6 +109,8 @@ class Authenticator:
         return await self._service(token, nsid, reads=reads)
 
     async def _service(self, token: str, nsid: str, *, reads: bool) -> Credentials:
+        if self._resolver is None:
+            raise auth_required("Nobody in particular is let in here")
         now = self._now()
         replays = self._reusable if reads else self._replays
         did = await service_auth.verify(token, self._audiences, nsid, self._resolver, now, replays=replays)

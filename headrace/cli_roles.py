@@ -75,6 +75,19 @@ def pds(
     return _run("pds", locals())
 
 
+def firehose(
+    *,
+    host: Host = None,
+    port: XrpcPort = None,
+    ops_port: OpsPort = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Serve subscribeRepos of the whole cluster; any number of them."""
+    return _run("firehose", locals())
+
+
 def appview(
     *,
     host: Host = None,
@@ -120,7 +133,7 @@ def groups() -> tuple[App, ...]:
     return topics, schema
 
 
-COMMANDS: tuple[Callable[..., int], ...] = (plc, pds, derive, process, appview)
+COMMANDS: tuple[Callable[..., int], ...] = (plc, pds, derive, process, firehose, appview)
 
 
 def _prepare(name: str, given: dict[str, Any], config: Config, sets: Sets) -> int:

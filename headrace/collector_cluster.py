@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from headrace.collector import build_info, lookups
 from headrace.river import Standing
 from ingest.identity.resolver import IdentityResolver
-from ingest.log import Reason
+from ingest.log import FirehoseReader, Reason
 from processors.lanes import TOPICS, Lanes
 
 
@@ -81,6 +81,18 @@ class StoreCollector(Collector):
             "headrace_store_repeated_statements_total",
             "Statements that the store did not answer at once and that were asked again.",
             value=self._store.repeated,
+        )
+
+
+class FirehoseCollector(Collector):
+    """Where the firehose stands."""
+
+    def __init__(self, reader: FirehoseReader) -> None:
+        self._reader = reader
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily(
+            "headrace_firehose_newest_seq", "Newest seq of the firehose.", value=self._reader.firehose_bounds()[1]
         )
 
 

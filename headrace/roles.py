@@ -17,6 +17,7 @@ from headrace.running import Running
 from headrace.settings import Settings, SettingsError, where
 from headrace.wiring_appview import appview
 from headrace.wiring_cluster import derive, plc, process
+from headrace.wiring_firehose import firehose
 from headrace.wiring_pds import pds
 
 
@@ -31,6 +32,7 @@ ROLES: dict[str, Role] = {
     "derive": Role(derive, ("kafka_servers",), keeps_files=True),
     "process": Role(process, ("kafka_servers", "cql_hosts"), keeps_files=False),
     "pds": Role(pds, ("kafka_servers", "plc_url"), keeps_files=True),
+    "firehose": Role(firehose, ("kafka_servers",), keeps_files=False),
     "appview": Role(appview, ("cql_hosts", "plc_url"), keeps_files=False),
 }
 _EXPECTED = {

@@ -63,6 +63,10 @@ class ClusterSettings(NetworkSettings):
         1_000, description="Time between two signs of life of a worker; a third of the session at most."
     )
 
+    firehose_base: Annotated[int, Field(ge=0, lt=2**52)] = Field(
+        0, description="When the cluster's log is replaced: the last seq of the firehose that the old one served."
+    )
+
     cql_hosts: List = Field((), description="Nodes of the store to begin with; comma-separated.")
     cql_port: Port = Field(9042, description="Port of the store's nodes.")
     cql_keyspace: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,29}$")] = Field(
@@ -84,7 +88,7 @@ class ClusterSettings(NetworkSettings):
         0, description="Raised by one when the cluster's log is replaced, so that rows of the new one win."
     )
     reads_at_once: Annotated[int, Field(ge=16, le=65_536)] = Field(
-        512, description="Statements that an AppView has under way at the store, in all its requests."
+        256, description="Statements that an AppView has under way at the store, in all its requests."
     )
 
     @field_validator("kafka_servers", "cql_hosts", mode="before")

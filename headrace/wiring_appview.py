@@ -24,7 +24,6 @@ from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring_cluster import TABLES, about, cql_settings, role_metrics
 from schemas import lexicon
-from schemas.syntax import Handle
 from views.store_scylla import ScyllaStore, StoreUnavailableError
 
 # A reader is told soon that the store is away; a writer waits.
@@ -64,7 +63,7 @@ async def appview(running: Running, settings: Settings) -> None:
         bound,
         authenticator=Authenticator(None, resolver, shared.appview_names(config), ""),
         views=apps.VIEWS,
-        pages=well_known.pages(services, _nobody),
+        pages=well_known.pages(services, shared.nobody),
         prefixes={images.PREFIX: images.redirect(resolver, reader.shows)},
         limit_accounts=True,
     )
@@ -73,7 +72,3 @@ async def appview(running: Running, settings: Settings) -> None:
         return {**about(running), "generation": store.generation}
 
     await shared.serve_ops(running, ops, status=status, ready=lambda: True)
-
-
-async def _nobody(_handle: Handle) -> None:
-    """An AppView has no accounts."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from api import apps, well_known
 from api.auth import Authenticator
+from api.firehose import FirehoseHub
 from api.forward import AppViewClient, forwarded
 from api.metrics import HttpMetrics
 from api.xrpc import Endpoint, Services
@@ -19,6 +20,7 @@ from headrace.lock import DirectoryLock
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring_cluster import about, kafka_settings, role_metrics, topics
+from ingest.log_kafka_firehose import KafkaFirehose
 from ingest.log_kafka_pds import KafkaPdsLog
 from ingest.pds.parts import Parts
 from ingest.pds.pds import Pds
@@ -66,11 +68,17 @@ async def pds(running: Running, settings: Settings) -> None:
     running.keep(here.stopped(), "pds")
     local.ask = here.local_handle
 
+    firehose = await KafkaFirehose.open(kafka, settings.firehose_base)
+    running.push(firehose.close)
+    running.keep(firehose.stopped(), "firehose reader")
+    hub = FirehoseHub(firehose, here.hosts)
+    running.keep(hub.run(), "firehose")
     role_metrics(running, resolver)
     registry.register(PdsCollector(log, here))
     services = Services(
         catalogue=catalogue,
         config=config,
+        firehose=hub,
         log=log,
         metrics=metrics,
         now=shared.unix_micros,
@@ -86,6 +94,7 @@ async def pds(running: Running, settings: Settings) -> None:
         pds=(*apps.PDS, *_of_the_appview(running, settings)),
         pages=well_known.pages(services, here.local_handle),
     )
+    running.callback(hub.close)
 
     def status() -> dict[str, Any]:
         return {**about(running), "log": {"name": name, "appended": log.appended, "away": log.away}}

@@ -55,6 +55,11 @@ class LateLocalHandles:
         return None if self.ask is None else await self.ask(handle)
 
 
+async def nobody(_handle: Handle) -> Did | None:
+    """Who holds a handle at a server without accounts."""
+    return None
+
+
 async def serve_plc(running: Running, directory: Path, bound: socket) -> PlcDirectory:
     """The did:plc directory, and its listener."""
     own = PlcDirectory(directory / "plc.sqlite")

@@ -5,6 +5,7 @@ Does not own the broker and the store (`tests/support/stack.py`) nor what is ask
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
 import subprocess
@@ -18,7 +19,10 @@ from typing import Self
 
 import orjson
 
+from ingest.log_kafka_client import KafkaSettings
+from tests.support.kafka_log import drop_topics
 from tests.support.network import _die_with_parent
+from views.cql_session import CqlSession, CqlSettings
 
 READY_SECONDS = 120.0  # several start at once, on two cores
 
@@ -179,3 +183,23 @@ class RolesCluster:
     def kill(self) -> None:
         for role in self.roles.values():
             role.kill()
+
+    def drop(self) -> None:
+        """Topics and keyspaces of the cluster."""
+        asyncio.run(self._drop())
+
+    async def _drop(self) -> None:
+        name = self.settings["cluster"]
+        await drop_topics(KafkaSettings(servers=self.settings["kafka_servers"], cluster=name))
+        cql = CqlSettings(
+            hosts=(self.settings["cql_hosts"],),
+            port=int(self.settings["cql_port"]),
+            keyspace=self.settings["cql_keyspace"],
+        )
+        session = await CqlSession.connect(cql)
+        try:
+            for row in await session.admin("SELECT keyspace_name FROM system_schema.keyspaces"):
+                if row[0] == cql.keyspace or row[0].startswith(f"{cql.keyspace}_"):
+                    await session.admin(f"DROP KEYSPACE {row[0]}")
+        finally:
+            await session.close()

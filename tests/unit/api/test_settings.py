@@ -78,6 +78,7 @@ VALUES: dict[str, tuple[object, str, str]] = {
     "kafka_transaction_timeout_ms": (2_000, "3000", "4000"),
     "kafka_session_timeout_ms": (2_000, "3000", "4000"),
     "kafka_heartbeat_ms": (200, "300", "400"),
+    "firehose_base": (1, "2", "3"),
     "cql_hosts": (["a"], "b,c", "10.0.0.1"),
     "cql_port": (11, "12", "13"),
     "cql_keyspace": ("a", "b", "c"),
