@@ -88,6 +88,12 @@ class Batch:
             self.needed = offset
         return done
 
+    def pass_over(self, offset: int) -> None:
+        """Up to here `commits` holds no more entries: what lies between is markers of transactions."""
+        if not self.place.began and offset > self.place.done:
+            self.place = DerivePlace(offset, self.place.n)
+            self.needed = offset
+
     def messages(self) -> list[Message]:
         """Those of `records`, the place last."""
         return [*self.records, encode_own(self.place)]

@@ -118,9 +118,10 @@ class Lane:
         while not self._stopping:
             got = await consumer.getmany(self._commits, timeout_ms=_POLL_MS, max_records=self._batch)
             self._watch(consumer)
-            messages = got.get(self._commits)
-            if messages:
-                await self._derive(messages)
+            messages = got.get(self._commits, ())
+            reached: int = await consumer.position(self._commits)
+            if messages or reached > self.place.done:
+                await self._derive(messages, reached)
 
     def stop(self) -> None:
         """End after the transaction under way."""
@@ -171,13 +172,16 @@ class Lane:
         elif self._stuck is None or self._stuck[0] != stable:
             self._stuck = (stable, monotonic())
 
-    async def _derive(self, messages: Sequence[ConsumerRecord]) -> None:
+    async def _derive(self, messages: Sequence[ConsumerRecord], reached: int) -> None:
+        """All of them; `reached` is behind the markers that follow them, which nobody is to wait for."""
         assert self._state is not None
         waiting = deque(_source(message) for message in messages)
-        while waiting:
+        while waiting or reached > self.place.done:
             batch = Batch(self._shard, self._state, self.place, self._chunks, self._step)
             while waiting and await batch.add(waiting[0]):
                 waiting.popleft()
+            if not waiting:
+                batch.pass_over(reached)
             await self._transact(batch)
             await asyncio.sleep(0)
 
