@@ -57,6 +57,8 @@ class Lanes:
         self._on_failure = on_failure
         self._loops: dict[Place, LaneLoop] = {}
         self.failure: BaseException | None = None
+        self.stopping = False
+        """No lane begins any more."""
         self.taken = 0
         """Shards taken, ever; `given_up` were not closed in time."""
         self.given_up = 0
@@ -86,6 +88,8 @@ class Lanes:
         return lane
 
     def run(self, lane: Lane, source: Source) -> None:
+        if self.stopping:
+            return
         loop = self._loops[lane.topic, lane.shard] = LaneLoop(lane, source)
         loop.start().add_done_callback(lambda task: self._ended(lane, task))
 

@@ -117,10 +117,10 @@ class FaustRunner:
         guard.start()
         if self._committing is not None:
             self._committing.cancel()
-        slots, self._slots = self._slots, {}
-        for slot in slots.values():
+        for slot in self._slots.values():
             slot.close()
         if self._lanes is not None:
+            self._lanes.stopping = True
             await self._lanes.close()
         if self._app is not None:
             await self._app.stop()
@@ -157,7 +157,7 @@ class FaustRunner:
     def _slot(self, tp: TP) -> Slot | None:
         """Of a partition that is ours; it opens with its first event or its assignment, whichever comes first."""
         place = (self._names[tp.topic], tp.partition)
-        if self.lanes.failure is not None or self._app is None or self._app.should_stop:
+        if self.lanes.stopping or self.lanes.failure is not None or self._app is None or self._app.should_stop:
             return None
         slot = self._slots.get(place)
         if slot is None:
@@ -237,6 +237,9 @@ class _App(faust.App):
 
     def _new_transport(self) -> _Transport:
         return _Transport(self.conf.broker_consumer, self)
+
+    def _create_directories(self) -> None:
+        """It has nothing to keep."""
 
 
 def build_app(

@@ -101,6 +101,7 @@ class PlainRunner:
         if self._committing is not None:
             self._committing.cancel()
         if self._lanes is not None:
+            self._lanes.stopping = True
             await self._lanes.close()
             if self._consumer is not None and self._lanes.failure is None:
                 await self._bounded(self._commit(self._consumer))
@@ -119,7 +120,7 @@ class PlainRunner:
     async def assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Open the lanes of these partitions where the store says they are."""
         consumer, lanes = self._consumer, self.lanes
-        if consumer is None or lanes.failure is not None:
+        if consumer is None or lanes.stopping or lanes.failure is not None:
             return
         partitions = sorted(partitions)
         first, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))

@@ -38,40 +38,51 @@ async def made_network(directory: Path, seed: int, *, shards: int, steps: int, a
     return network
 
 
-async def produce(kafka: KafkaSettings, network: FastNetwork, shares: int = 4) -> list[int]:
-    """All of a network's `records`, in `shares` transactions and between aborted ones; returns the newest offsets."""
-    producer = new_producer(kafka, transactional_id=f"{kafka.cluster}-test")
-    await producer.start()
-    ends = [0] * network.shards
-    try:
-        for shard in range(network.shards):
-            entries = await network.log.read_records(shard, 0, 1_000_000)
-            size = len(entries) // shares + 1
-            for start in range(0, len(entries), size):
-                part = entries[start : start + size]
-                # What comes to nothing: the part itself, and something that no reader could decode.
+class Feed:
+    """Copies a network's `records` into Kafka as derive does: in transactions, and between some that are aborted."""
+
+    def __init__(self, kafka: KafkaSettings, network: FastNetwork) -> None:
+        self._kafka = kafka
+        self._network = network
+        self._sent = [0] * network.shards
+        self.ends = [0] * network.shards
+        """The newest offset of each shard."""
+
+    async def send(self, most: int = 1_000_000) -> int:
+        """At most so many more entries of each shard; returns how many there were."""
+        producer = new_producer(self._kafka, transactional_id=f"{self._kafka.cluster}-test")
+        await producer.start()
+        number = 0
+        try:
+            for shard in range(self._network.shards):
+                entries = await self._network.log.read_records(shard, self._sent[shard], most)
+                if not entries:
+                    continue
+                # What comes to nothing: some of the part itself, and something that no reader could decode.
                 await producer.begin_transaction()
-                for message in part[:20]:
-                    await _send(producer, kafka, shard, message)
-                await producer.send_and_wait(kafka.topic(RECORDS), b"\xff", key=b"never", partition=shard)
+                for entry in entries[:20]:
+                    await self._append(producer, shard, entry)
+                topic = self._kafka.topic(RECORDS)
+                await producer.send_and_wait(topic, b"\xff", key=b"never", partition=shard)
                 await producer.abort_transaction()
                 await producer.begin_transaction()
-                sent = [await _send(producer, kafka, shard, message) for message in part]
+                sent = [await self._append(producer, shard, entry) for entry in entries]
                 await producer.commit_transaction()
-                ends[shard] = (await sent[-1]).offset + 1
-    finally:
-        await producer.stop()
-    return ends
+                self.ends[shard] = (await sent[-1]).offset + 1
+                self._sent[shard] = entries[-1].offset
+                number += len(entries)
+        finally:
+            await producer.stop()
+        return number
+
+    async def _append(self, producer, shard, entry):
+        key, value, headers = records_codec.encode(entry)
+        return await producer.send(self._kafka.topic(RECORDS), value, key=key, headers=headers, partition=shard)
 
 
-async def _send(producer, kafka, shard, entry):
-    key, value, headers = records_codec.encode(entry)
-    return await producer.send(kafka.topic(RECORDS), value, key=key, headers=headers, partition=shard)
-
-
-async def topics(kafka: KafkaSettings, shards: int) -> None:
+async def topics(kafka: KafkaSettings, shards: int, generation: str = GENERATION) -> None:
     await ensure_topics(kafka, shards)
-    await ensure_hops(kafka, GENERATION, shards)
+    await ensure_hops(kafka, generation, shards)
 
 
 async def caught_up(store: ScyllaStore, ends: list[int], runner=None, seconds: float = 60.0) -> None:
@@ -100,6 +111,6 @@ async def same_timelines(store: ScyllaStore, network: FastNetwork, context: str,
     assert asked.asked > len(network.dids)
 
 
-async def dropped(kafka: KafkaSettings, cql: CqlSettings) -> None:
-    await drop_hops(kafka, GENERATION)
-    await ScyllaStore.drop(cql, GENERATION)
+async def dropped(kafka: KafkaSettings, cql: CqlSettings, generation: str = GENERATION) -> None:
+    await drop_hops(kafka, generation)
+    await ScyllaStore.drop(cql, generation)
