@@ -22,6 +22,7 @@ Headers = Sequence[tuple[str, bytes]]
 
 PATIENCE = 60.0
 _POLL_MS = 200
+_GLANCE_MS = 10
 _PAGE = 2000
 
 
@@ -67,7 +68,7 @@ class ShardReader:
 
     async def ends(self) -> list[int]:
         """By shard, the offset of the newest entry, of open transactions too. Raises LogAwayError."""
-        async with _patience(), self._assigned(self._parts) as consumer:
+        async with _patience(), self._assigned(self._parts, wait_ms=_GLANCE_MS) as consumer:
             await consumer.seek_to_end(*self._parts)
             while None in (found := [consumer.highwater(part) for part in self._parts]):
                 await consumer.getmany(timeout_ms=_POLL_MS)
@@ -92,8 +93,10 @@ class ShardReader:
                     yield page
 
     @contextlib.asynccontextmanager
-    async def _assigned(self, parts: list[TopicPartition]) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = new_consumer(self._settings)
+    async def _assigned(
+        self, parts: list[TopicPartition], *, wait_ms: int = _POLL_MS
+    ) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = new_consumer(self._settings, wait_ms=wait_ms)
         try:
             await consumer.start()
             consumer.assign(parts)

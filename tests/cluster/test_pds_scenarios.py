@@ -18,7 +18,7 @@ from tests.support.cluster_pds import ClusterPds
 from tests.support.kafka_log import drop_topics
 from tests.support.pds_world import PASSWORD, POST, joined, key, pieces
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("derive")]
 
 SHARDS = 2
 
@@ -41,7 +41,7 @@ async def derive(kafka: KafkaSettings, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
-async def world(kafka: KafkaSettings, derive: DeriveWorker, tmp_path: Path, request) -> AsyncIterator[ClusterPds]:
+async def world(kafka: KafkaSettings, tmp_path: Path, request) -> AsyncIterator[ClusterPds]:
     name = f"p{abs(hash(request.node.name)) % 10**8}"
     world = await ClusterPds(tmp_path, kafka=kafka, name=name, shards=SHARDS).open()
     yield world
