@@ -53,6 +53,7 @@ def process(
     host: Host = None,
     ops_port: OpsPort = None,
     generation: GenerationName = None,
+    runner: Annotated[str | None, Parameter(help="What hosts the processors: faust or plain.")] = None,
     config: Config = None,
     sets: Sets = None,
     as_json: Json = False,

@@ -11,7 +11,8 @@ from typing import Any
 
 from headrace.roles import check
 from headrace.settings import Settings
-from headrace.wiring_cluster import TABLES, cql_settings, kafka_settings
+from headrace.wiring_cluster import kafka_settings
+from headrace.wiring_store import TABLES, cql_settings
 from ingest import log_kafka_topics
 from ingest.log_kafka_reach import reach
 from views.store_scylla import ScyllaStore

@@ -15,25 +15,59 @@ import orjson
 from headrace import serving
 from headrace.running import Running
 from headrace.settings import Settings, SettingsError, where
-from headrace.wiring_appview import appview
-from headrace.wiring_cluster import derive, plc, process
-from headrace.wiring_firehose import firehose
-from headrace.wiring_pds import pds
+
+Start = Callable[[Running, Settings], Awaitable[None]]
+
+
+def _plc() -> Start:
+    from headrace.wiring_plc import start  # noqa: PLC0415 - a process loads its own role
+
+    return start
+
+
+def _pds() -> Start:
+    from headrace.wiring_pds import start  # noqa: PLC0415 - as in _plc
+
+    return start
+
+
+def _derive() -> Start:
+    from headrace.wiring_derive import start  # noqa: PLC0415 - as in _plc
+
+    return start
+
+
+def _process() -> Start:
+    from headrace.wiring_process import start  # noqa: PLC0415 - as in _plc
+
+    return start
+
+
+def _firehose() -> Start:
+    from headrace.wiring_firehose import start  # noqa: PLC0415 - as in _plc
+
+    return start
+
+
+def _appview() -> Start:
+    from headrace.wiring_appview import start  # noqa: PLC0415 - as in _plc
+
+    return start
 
 
 class Role(NamedTuple):
-    start: Callable[[Running, Settings], Awaitable[None]]
+    load: Callable[[], Start]
     needs: tuple[str, ...]
     keeps_files: bool
 
 
 ROLES: dict[str, Role] = {
-    "plc": Role(plc, (), keeps_files=True),
-    "derive": Role(derive, ("kafka_servers",), keeps_files=True),
-    "process": Role(process, ("kafka_servers", "cql_hosts"), keeps_files=False),
-    "pds": Role(pds, ("kafka_servers", "plc_url"), keeps_files=True),
-    "firehose": Role(firehose, ("kafka_servers",), keeps_files=False),
-    "appview": Role(appview, ("cql_hosts", "plc_url"), keeps_files=False),
+    "plc": Role(_plc, (), keeps_files=True),
+    "pds": Role(_pds, ("kafka_servers", "plc_url"), keeps_files=True),
+    "derive": Role(_derive, ("kafka_servers",), keeps_files=True),
+    "process": Role(_process, ("kafka_servers", "cql_hosts"), keeps_files=False),
+    "firehose": Role(_firehose, ("kafka_servers",), keeps_files=False),
+    "appview": Role(_appview, ("cql_hosts", "plc_url"), keeps_files=False),
 }
 _EXPECTED = {
     "kafka_servers": "the brokers of the log, as host:port",
@@ -46,9 +80,10 @@ def run(name: str, settings: Settings, *, as_json: bool) -> int:
     """The exit code. Raises SettingsError, LockedError, DirectoryError."""
     role = ROLES[name]
     check(name, settings, role.needs)
+    start = role.load()
 
     async def opening() -> Running:
-        return await Running().opened(lambda running: role.start(running, settings))
+        return await Running().opened(lambda running: start(running, settings))
 
     return serving.run(opening, partial(_announce, name, as_json=as_json), settings.data if role.keeps_files else None)
 

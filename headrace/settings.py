@@ -41,7 +41,7 @@ _NOT_SETTINGS = frozenset(
 )
 
 # Settings that commands have flags of their own for; `--set` takes these and all others.
-OWN_FLAGS = ("data", "host", "port", "plc_port", "ops_port")
+OWN_FLAGS = ("data", "host", "port", "plc_port", "ops_port", "generation", "runner")
 
 
 class SettingsError(Exception):

@@ -27,6 +27,9 @@ class ClusterSettings(NetworkSettings):
     generation: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,15}$")] = Field(
         "g1", description="Generation of the views that `process` builds, and that `appview` reads while none is live."
     )
+    runner: Literal["faust", "plain"] = Field(
+        "faust", description="What hosts the processors: Faust, or its twin on aiokafka alone."
+    )
     pds_name: TopicPart | None = Field(
         None, description="Name of a PDS in its cluster: no two run under one; by default its hostname."
     )

@@ -22,7 +22,8 @@ from headrace import wiring_shared as shared
 from headrace.collector_cluster import StoreCollector
 from headrace.running import Running
 from headrace.settings import Settings
-from headrace.wiring_cluster import TABLES, about, cql_settings, role_metrics
+from headrace.wiring_cluster import about, role_metrics
+from headrace.wiring_store import TABLES, cql_settings
 from schemas import lexicon
 from views.store_scylla import ScyllaStore, StoreUnavailableError
 
@@ -32,7 +33,7 @@ _PARTS_AT_ONCE = 8  # reads of one request, of many keys each
 _BIG_KEPT_SECONDS = 1.0
 
 
-async def appview(running: Running, settings: Settings) -> None:
+async def start(running: Running, settings: Settings) -> None:
     bound = running.bind(settings.host, settings.port, "port")
     ops = running.bind(settings.host, settings.ops_port, "ops_port")
     config = shared.server_config(settings, bound, offers=("appview",))

@@ -22,7 +22,7 @@ from ingest.log_kafka_firehose import KafkaFirehose
 from schemas import lexicon
 
 
-async def firehose(running: Running, settings: Settings) -> None:
+async def start(running: Running, settings: Settings) -> None:
     bound = running.bind(settings.host, settings.port, "port")
     ops = running.bind(settings.host, settings.ops_port, "ops_port")
     config = shared.server_config(settings, bound, offers=())

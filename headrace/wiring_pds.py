@@ -27,7 +27,7 @@ from ingest.pds.pds import Pds
 from schemas import lexicon
 
 
-async def pds(running: Running, settings: Settings) -> None:
+async def start(running: Running, settings: Settings) -> None:
     directory, name = settings.data, settings.pds_name or settings.hostname
     running.callback(DirectoryLock(directory).release)
     bound = running.bind(settings.host, settings.port, "port")

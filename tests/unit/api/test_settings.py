@@ -62,6 +62,7 @@ VALUES: dict[str, tuple[object, str, str]] = {
     "log_level": ("debug", "warning", "error"),
     "cluster": ("a", "b", "c"),
     "generation": ("a", "b", "c"),
+    "runner": ("plain", "faust", "plain"),
     "pds_name": ("a", "b", "c"),
     "appview_url": ("http://a.test", "http://b.test", "http://c.test"),
     "admin_token_file": ("a", "b", "c"),

@@ -1,0 +1,32 @@
+"""The composition root of derive: from `commits` to `records` and `firehose`, any number share the shards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace import wiring_shared as shared
+from headrace.collector_cluster import DeriveCollector
+from headrace.lock import DirectoryLock
+from headrace.running import Running
+from headrace.settings import Settings
+from headrace.wiring_cluster import about, kafka_settings, role_metrics, topics
+from ingest.log_kafka_derive import DeriveWorker
+
+
+async def start(running: Running, settings: Settings) -> None:
+    running.callback(DirectoryLock(settings.data).release)
+    ops = running.bind(settings.host, settings.ops_port, "ops_port")
+    kafka = kafka_settings(settings)
+    await topics(kafka, settings)
+    worker = DeriveWorker(kafka, settings.data / "derive", settings.shards)
+    running.push(worker.stop)
+    await worker.start()
+    running.keep(worker.stopped(), "derive")
+    role_metrics(running)
+    running.registry.register(DeriveCollector(worker))
+
+    def status() -> dict[str, Any]:
+        places = {str(shard): offset for shard, offset in sorted(worker.places.items())}
+        return {**about(running), "derive": {"places": places, "entries": worker.entries}}
+
+    await shared.serve_ops(running, ops, status=status, ready=lambda: worker.failure is None)
