@@ -9,8 +9,8 @@ import asyncio
 import random
 from pathlib import Path
 
-from ingest.log_kafka_client import KafkaSettings, new_producer
-from ingest.log_kafka_topics import drop_hops, ensure_hops, ensure_topics
+from ingest.log_kafka_client import KafkaSettings, new_admin, new_producer
+from ingest.log_kafka_topics import ensure_hops, ensure_topics
 from processors.digest import comparable, digests, measure
 from schemas import records_codec
 from schemas.topics import RECORDS
@@ -18,6 +18,7 @@ from tests.oracle import seen
 from tests.oracle.answers import Answers
 from tests.oracle.compare import Comparison, Watch
 from tests.support.asking import InProcess
+from tests.support.cql_store import drop_all
 from tests.support.fast_network import FastNetwork, dids
 from tests.support.random_network import RandomNetwork
 from views import ALL
@@ -112,5 +113,11 @@ async def same_timelines(store: ScyllaStore, network: FastNetwork, context: str,
 
 
 async def dropped(kafka: KafkaSettings, cql: CqlSettings, generation: str = GENERATION) -> None:
-    await drop_hops(kafka, generation)
-    await ScyllaStore.drop(cql, generation)
+    """All topics of the cluster and the generation's keyspace."""
+    admin = new_admin(kafka)
+    await admin.start()
+    try:
+        await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(f"{kafka.cluster}.")])
+    finally:
+        await admin.close()
+    await drop_all(cql, generation)
