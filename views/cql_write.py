@@ -6,6 +6,7 @@ that `views.cql_order` says. Nothing is sent from here.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ from views.versions import DELETE, PUT, version
 _PART_BYTES: Final = 256 * 1024
 _PART_ROWS: Final = 200
 _WHOLE_BYTES: Final = 4 * 1024 * 1024
+
+_AT_ONCE: Final = 63  # partitions whose statements are made in one turn of the loop
 
 Prepare = Callable[[Table, str], Awaitable[Any]]
 Statements = list[Any]
@@ -38,7 +41,9 @@ class Writer:
         """Two lists: the second may only be sent when all of the first is acknowledged."""
         first: Statements = []
         last: Statements = []
-        for table, partition, rows, statics in partitions:
+        for place, (table, partition, rows, statics) in enumerate(partitions):
+            if place & _AT_ONCE == _AT_ONCE:
+                await asyncio.sleep(0)
             versions = _versions(table, partition, rows, batch)
             puts, deletes = await self._rows(table, partition, rows, versions)
             if statics is None:

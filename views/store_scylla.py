@@ -17,7 +17,7 @@ from views import cql_text as text
 from views.cql_order import WAVES, waves
 from views.cql_progress import merged, progress_from, progress_partition
 from views.cql_schema import PROGRESS
-from views.cql_session import CqlSession, CqlSettings, Prepared, StoreUnavailableError
+from views.cql_session import CqlSession, CqlSettings, Prepared, Rows, StoreUnavailableError
 from views.cql_slices import ranges
 from views.cql_write import Writer
 from views.store import Batch, Progress
@@ -36,7 +36,7 @@ class ScyllaStore:
     HOT. Many processes write at once, each the partitions of its lanes.
     """
 
-    def __init__(self, session: CqlSession, settings: CqlSettings, generation: str) -> None:
+    def __init__(self, session: Rows, settings: CqlSettings, generation: str) -> None:
         self._session = session
         self._settings = settings
         self.generation = generation
@@ -57,7 +57,14 @@ class ScyllaStore:
         except BaseException:
             await session.close()
             raise
-        return cls(session, settings, generation)
+        if settings.driver == "scylla-driver":
+            return cls(session, settings, generation)
+        await session.close()
+        try:
+            from views.cql_acsylla import AcsyllaSession  # noqa: PLC0415 - installed by those who choose it
+        except ImportError as error:
+            raise InvariantError("driver acsylla is set and not installed: pip install acsylla, or unset it") from error
+        return cls(await AcsyllaSession.connect(settings), settings, generation)
 
     @staticmethod
     async def drop(settings: CqlSettings, generation: str) -> None:

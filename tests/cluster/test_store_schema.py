@@ -51,9 +51,10 @@ async def test_many_that_create_at_once_all_find_one_generation(cql_address):
 
         found = await asyncio.gather(*(store.slice(SET, ("x",), limit=1) for store in stores))
         assert found == [[]] * 4
-        steps = await stores[0]._session.admin(f"SELECT step FROM {settings.keyspace}.steps")
+        session = stores[0]._session
+        steps = await session.admin(f"SELECT step FROM {settings.keyspace}.steps")
         assert sorted(steps) == [(n,) for n in range(1, len(migrations.STEPS) + 1)]
-        assert await stores[0]._session.admin(f"SELECT name FROM {settings.keyspace}.locks") == []
+        assert await session.admin(f"SELECT name FROM {settings.keyspace}.locks") == []
         await asyncio.gather(*(store.close() for store in stores))
     finally:
         await cql_store.drop_all(settings, "g1")

@@ -19,7 +19,11 @@ def settings_of(address, **changes):
     """Settings of a keyspace that no other test has; names the address (host, port)."""
     host, port = address
     made = CqlSettings(hosts=(host,), port=port, keyspace="t" + secrets.token_hex(5), consistency="LOCAL_ONE")
-    return msgspec.structs.replace(made, **changes)
+    return replaced(made, **changes)
+
+
+def replaced(settings, **changes):
+    return msgspec.structs.replace(settings, **changes)
 
 
 async def drop_all(settings, *generations):
@@ -32,9 +36,11 @@ async def drop_all(settings, *generations):
 
 
 async def truncate(store, tables):
+    session = await CqlSession.connect(store._settings)
     for table in tables:
-        await store._session.admin(f'TRUNCATE {store.keyspace}."{table.name}"')
-    await store._session.admin(f"TRUNCATE {store.keyspace}.progress")
+        await session.admin(f'TRUNCATE {store.keyspace}."{table.name}"')
+    await session.admin(f"TRUNCATE {store.keyspace}.progress")
+    await session.close()
 
 
 @asynccontextmanager

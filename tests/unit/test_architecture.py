@@ -20,6 +20,7 @@ LAYERS = ("schemas", "ingest", "views", "processors", "api", "headrace")
 
 # Where each library with I/O, keys or a server in it may be imported: convention 4, file by file.
 CLIENTS: dict[str, tuple[str, ...]] = {
+    "acsylla": ("views/cql_acsylla.py",),
     "aiohttp": (
         "api/*",
         "headrace/*",
