@@ -1,4 +1,4 @@
-"""A batch that a CQL store has in part comes to the same when it is done again, cut otherwise: that is versions' work."""
+"""A batch that a CQL store has in part comes to the same when it is redone, cut otherwise: that is versions' work."""
 
 from __future__ import annotations
 
