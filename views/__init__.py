@@ -17,12 +17,14 @@ from views import (
     heads,
     interactions,
     likes_by_actor,
+    postgates,
     posts,
     recent_by_author,
     records,
     reposts_by_actor,
     takedowns,
     thread,
+    threadgates,
     timelines,
 )
 from views.view import View
@@ -35,6 +37,8 @@ ALL: tuple[View, ...] = (
     actors_by_prefix.VIEW,
     posts.VIEW,
     thread.VIEW,
+    threadgates.VIEW,
+    postgates.VIEW,
     author_feed.VIEW,
     interactions.VIEW,
     likes_by_actor.VIEW,

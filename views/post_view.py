@@ -24,6 +24,7 @@ _VIDEO = "app.bsky.embed.video"
 _EXTERNAL = "app.bsky.embed.external"
 _RECORD = "app.bsky.embed.record"
 _WITH_MEDIA = "app.bsky.embed.recordWithMedia"
+_MENTION = "app.bsky.richtext.facet#mention"
 _KINDS = {_IMAGES: HAS_IMAGES, _GALLERY: HAS_IMAGES, _VIDEO: HAS_VIDEO, _EXTERNAL: HAS_EXTERNAL}
 
 
@@ -48,6 +49,15 @@ def media_kinds(value: dict[str, Any]) -> int:
 def quoted(value: dict[str, Any]) -> str | None:
     """The URI of the record that a post embeds."""
     return _embeds(value)[1]
+
+
+def mentions(value: dict[str, Any]) -> str:
+    """The DIDs that a post mentions, each once, joined by spaces."""
+    facets = value.get("facets")
+    if not facets:
+        return ""
+    features = [feature for facet in facets for feature in facet["features"]]
+    return " ".join(dict.fromkeys(feature["did"] for feature in features if feature.get("$type") == _MENTION))
 
 
 def post_view(post: Record) -> tuple[bytes, bytes | None]:

@@ -1,7 +1,7 @@
 """A post ready to send, and what the rules need to know of it.
 
 `view` + `,"author":{...},"likeCount":...,"viewer":{...},"labels":[...]}` is a postView. The byte 0x00 stands for the
-base URL of images. Gates are records at the post's rkey. Does not own counts (`interactions`) nor whether a reply's
+base URL of images. Does not own counts (`interactions`), gates (`threadgates`, `postgates`) nor whether a reply's
 root is valid (decided at read).
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from views.post_view import HAS_EXTERNAL, HAS_IMAGES, HAS_VIDEO, media_kinds, post_view, quoted, self_labels
+from views.post_view import HAS_EXTERNAL, HAS_IMAGES, HAS_VIDEO, media_kinds, mentions, post_view, quoted, self_labels
 from views.record import POST, Record
 from views.table import Row, Table, blob, integer, text
 from views.view import View
@@ -32,6 +32,7 @@ TABLE = Table(
         integer("media_kinds", "bits HAS_IMAGES, HAS_VIDEO, HAS_EXTERNAL, also inside recordWithMedia"),
         text("langs", "joined by commas; empty when none"),
         blob("labels", "self-labels: label objects joined by commas, without brackets"),
+        text("mentions", "DIDs that the text mentions, joined by spaces; empty when none"),
     ),
 )
 
@@ -54,6 +55,7 @@ def _rows(post: Record) -> Sequence[Row]:
             media_kinds(value),
             ",".join(value.get("langs", ())),
             self_labels(post),
+            mentions(value),
         ),
     )
 

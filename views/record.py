@@ -17,6 +17,8 @@ REPOST: Final = "app.bsky.feed.repost"
 FOLLOW: Final = "app.bsky.graph.follow"
 BLOCK: Final = "app.bsky.graph.block"
 PROFILE: Final = "app.bsky.actor.profile"
+THREADGATE: Final = "app.bsky.feed.threadgate"
+POSTGATE: Final = "app.bsky.feed.postgate"
 CHAT_DECLARATION: Final = "chat.bsky.actor.declaration"
 NOTIFICATION_DECLARATION: Final = "app.bsky.notification.declaration"
 

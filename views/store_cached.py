@@ -23,11 +23,13 @@ from views import (
     heads,
     interactions,
     likes_by_actor,
+    postgates,
     posts,
     recent_by_author,
     reposts_by_actor,
     takedowns,
     thread,
+    threadgates,
     timelines,
 )
 from views.store import Batch, Store
@@ -39,6 +41,8 @@ KEPT: Final[Mapping[Table, int]] = {
     actors.TABLE: 4_096,
     interactions.TABLE: 8_192,
     takedowns.TABLE: 8_192,
+    threadgates.TABLE: 8_192,
+    postgates.TABLE: 8_192,
     likes_by_actor.TABLE: 8_192,
     reposts_by_actor.TABLE: 8_192,
     follows_by_actor.TABLE: 16_384,

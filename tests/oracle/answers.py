@@ -13,7 +13,20 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.oracle.model import POST, PROFILE, Frozen, Record, did_of, media, parent_of, quoted, root_of
+from tests.oracle.model import (
+    POST,
+    POSTGATE,
+    PROFILE,
+    THREADGATE,
+    Frozen,
+    Record,
+    did_of,
+    media,
+    mentioned,
+    parent_of,
+    quoted,
+    root_of,
+)
 
 Json = dict[str, Any]
 FILTERS = (
@@ -160,6 +173,13 @@ class Answers:
             pin = self.pin_of(self.viewer) if post.did == self.viewer else None
             if pin is not None and f"at://{self.viewer}/{PROFILE}/self" not in at.model.takedowns:
                 view["viewer"]["pinned"] = pin == uri
+            view["viewer"]["embeddingDisabled"] = post.did != self.viewer and self.closed_to_quotes(uri)
+            disabled = self.reply_disabled(post)
+            if disabled is not None:
+                view["viewer"]["replyDisabled"] = disabled
+        gate = at.model.gate(uri, THREADGATE)
+        if gate is not None and root_of(post) is None:
+            view["threadgate"] = {"uri": gate.uri, "cid": gate.cid, "record": gate.value}
         embed = self.embed(post, depth + 1) if depth < 2 else None
         if embed is not None:
             view["embed"] = embed
@@ -175,15 +195,60 @@ class Answers:
     def quote(self, post: Record, uri: str, depth: int) -> Json:
         if self.blocked(did_of(uri)) or self.third(post.did, did_of(uri)):
             return {"blocked": uri}
+        gate = self.at.model.gate(uri, POSTGATE)
+        later = gate is not None and post.first_time >= gate.sort_at
+        if later and did_of(uri) != post.did and self.closed_to_quotes(uri):
+            return {"detached": uri}
         quoted_post = self.post(uri)
         if quoted_post is None:
             return {"absent": uri}
+        if gate is not None and post.uri in gate.value.get("detachedEmbeddingUris", ()):
+            return {"detached": uri}
         view = self.post_view(quoted_post, depth)
         view.pop("viewer", None)
+        view.pop("threadgate", None)
         inner = view.pop("embed", None)
         if depth <= 1:
             view["embeds"] = [] if inner is None else [inner]
         return view
+
+    # --- gates ---
+
+    def closed_to_quotes(self, uri: str) -> bool:
+        gate = self.at.model.gate(uri, POSTGATE)
+        rules = [] if gate is None else gate.value.get("embeddingRules", [])
+        return any(rule["$type"] == "app.bsky.feed.postgate#disableRule" for rule in rules)
+
+    def may_answer(self, did: str, root: str) -> bool:
+        """Whether the gate of a thread lets somebody in, as everything stands now."""
+        gate, owner = self.at.model.gate(root, THREADGATE), did_of(root)
+        if gate is None or "allow" not in gate.value or did == owner:
+            return True
+        post = self.at.posts.get(root)
+        follows = self.at.follow_of
+        for rule in gate.value["allow"]:
+            kind = rule["$type"].partition("#")[2]
+            if kind == "mentionRule" and post is not None and did in mentioned(post):
+                return True
+            if kind == "followingRule" and (owner, did) in follows:
+                return True
+            if kind == "followerRule" and (did, owner) in follows:
+                return True
+        return False
+
+    def violates(self, post: Record) -> bool:
+        """Whether a reply came after the gate, from somebody whom it does not let in."""
+        root = root_of(post)
+        gate = None if root is None else self.at.model.gate(root, THREADGATE)
+        if gate is None or post.first_time < gate.sort_at:
+            return False
+        return not self.may_answer(post.did, str(root))
+
+    def reply_disabled(self, post: Record) -> bool | None:
+        root = root_of(post) or post.uri
+        if self.viewer is None or self.at.model.gate(root, THREADGATE) is None:
+            return None
+        return self.violates(post) or not self.may_answer(self.viewer, root)
 
     def get_posts(self, uris: Iterable[str]) -> list[Json]:
         posts = [post for uri in dict.fromkeys(uris) if (post := self.post(uri)) is not None]
@@ -203,7 +268,7 @@ class Answers:
         return view
 
     def reply(self, post: Record) -> Json | None:
-        if "reply" not in post.value:
+        if "reply" not in post.value or self.violates(post):
             return None
         above, top = str(parent_of(post)), str(root_of(post))
         parent, root = self.maybe(above), self.maybe(top)
@@ -344,6 +409,8 @@ class Answers:
         root = root_of(post) or uri
         way_up = self.way_up(post, height)
         view = self.in_thread(post, root)
+        if self.violates(post):
+            return view
         parent = self.above(post, root, way_up)
         if parent is not None:
             view["parent"] = parent
@@ -391,6 +458,8 @@ class Answers:
         replies = [post for post in self.at.replies_to.get(parent.uri, ()) if root_of(post) == root]
         for post in sorted(replies, key=lambda post: (-post.sort_at, post.uri)):
             if post.uri in seen or self.third(post.did, parent.did) or self.post(post.uri) is None:
+                continue
+            if self.violates(post):
                 continue
             if self.blocked(post.did):
                 views.append({"blocked": post.uri})

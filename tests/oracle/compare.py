@@ -87,7 +87,12 @@ class Comparison:
         for start in range(0, len(uris), 25):
             some = uris[start : start + 25]
             found = await self.network.ask(BSKY + "feed.getPosts", viewer, uris=some)
-            self._same(viewer, "getPosts", [*map(seen.post, found["posts"])], says.get_posts(some))
+            views = [*map(seen.post, found["posts"])]
+            self._same(viewer, "getPosts", views, says.get_posts(some))
+            for view in views:
+                self.watch.counts["gated"] += "threadgate" in view
+                self.watch.counts["detached"] += "detached" in str(view.get("embed"))
+                self.watch.counts["not for the viewer"] += bool(view.get("viewer", {}).get("replyDisabled"))
 
     async def _feeds(self, viewer: str | None, says: Answers) -> None:
         if viewer is not None:
@@ -110,6 +115,7 @@ class Comparison:
                 )
 
     async def _threads(self, viewer: str | None, says: Answers, uris: list[str]) -> None:
+        self.watch.counts["violations"] += sum(map(says.violates, self.frozen.posts.values()))
         for uri in uris:
             depth, height = self.dice.choice((0, 1, 2, 6)), self.dice.choice((0, 1, 80))
             parameters = {"uri": uri, "depth": depth, "parentHeight": height}

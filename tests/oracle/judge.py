@@ -111,6 +111,34 @@ def _strong(value: Any) -> bool:
     return isinstance(uri, str) and _AT_URI(uri) is not None and isinstance(cid, str) and _CID(cid) is not None
 
 
+def _threadgate(rkey: str, value: Mapping[str, Any]) -> bool:
+    allow = value.get("allow", [])
+    if not isinstance(allow, list) or len(allow) > 5 or not all(isinstance(rule, Mapping) for rule in allow):
+        return False
+    lists = [rule.get("list") for rule in allow if rule.get("$type") == "app.bsky.feed.threadgate#listRule"]
+    named = all(isinstance(rule.get("$type"), str) for rule in allow) and all(map(_uri, lists))
+    return named and _gate(rkey, value, "hiddenReplies", 300)
+
+
+def _postgate(rkey: str, value: Mapping[str, Any]) -> bool:
+    rules = value.get("embeddingRules", [])
+    if not isinstance(rules, list) or len(rules) > 5:
+        return False
+    named = all(isinstance(rule, Mapping) and isinstance(rule.get("$type"), str) for rule in rules)
+    return named and _gate(rkey, value, "detachedEmbeddingUris", 50)
+
+
+def _gate(rkey: str, value: Mapping[str, Any], listed: str, most: int) -> bool:
+    uris = value.get(listed, [])
+    if _TID(rkey) is None or moment(value.get("createdAt")) is None or not _uri(value.get("post")):
+        return False
+    return isinstance(uris, list) and len(uris) <= most and all(map(_uri, uris))
+
+
+def _uri(value: Any) -> bool:
+    return isinstance(value, str) and _AT_URI(value) is not None
+
+
 _RULES = {
     "app.bsky.feed.post": _post,
     "app.bsky.feed.like": _on_record,
@@ -118,4 +146,6 @@ _RULES = {
     "app.bsky.graph.follow": _on_account,
     "app.bsky.graph.block": _on_account,
     "app.bsky.actor.profile": _profile,
+    "app.bsky.feed.threadgate": _threadgate,
+    "app.bsky.feed.postgate": _postgate,
 }

@@ -19,6 +19,8 @@ REPOST = "app.bsky.feed.repost"
 FOLLOW = "app.bsky.graph.follow"
 BLOCK = "app.bsky.graph.block"
 PROFILE = "app.bsky.actor.profile"
+THREADGATE = "app.bsky.feed.threadgate"
+POSTGATE = "app.bsky.feed.postgate"
 
 
 @dataclass
@@ -157,6 +159,12 @@ class Model:
         record = self.records.get(uri)
         return record if record is not None and record.collection == collection and record.holds else None
 
+    def gate(self, post: str, collection: str) -> Record | None:
+        """The gate of a post: in the same repo, under the same key, and naming it."""
+        did, kind, rkey = post.removeprefix("at://").split("/")
+        gate = self.one(f"at://{did}/{collection}/{rkey}", collection) if kind == POST else None
+        return None if gate is None or gate.value["post"] != post or gate.uri in self.takedowns else gate
+
     def profile(self, did: str) -> Record | None:
         return self.one(f"at://{did}/{PROFILE}/self", PROFILE)
 
@@ -219,6 +227,11 @@ def parent_of(post: Record) -> str | None:
 def root_of(post: Record) -> str | None:
     reply = post.value.get("reply")
     return None if reply is None else reply["root"]["uri"]
+
+
+def mentioned(post: Record) -> set[str]:
+    features = [feature for facet in post.value.get("facets", ()) for feature in facet["features"]]
+    return {each["did"] for each in features if each["$type"] == "app.bsky.richtext.facet#mention"}
 
 
 def quoted(post: Record) -> str | None:

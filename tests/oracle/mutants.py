@@ -190,6 +190,35 @@ MUTANTS = (
         "since: int | None = None",
         ORDERS,
     ),
+    Mutant("a gate lets everybody in", "api/appview/gates.py", "if did == owner or not rules & CLOSED:", "if True:"),
+    Mutant(
+        "a gate rules over what was there", "api/appview/gates.py", "row[_INDEXED_AT] < gate[_THREAD_SINCE]", "False"
+    ),
+    Mutant(
+        "an answer's own date is believed",
+        "api/appview/gates.py",
+        'posts.TABLE.index("indexed_at")',
+        'posts.TABLE.index("sort_at")',
+    ),
+    Mutant(
+        "a gate that is taken down rules",
+        "api/appview/gates.py",
+        "gate is None or loaded.taken[gate[_THREAD_URI]] is not None",
+        "gate is None",
+    ),
+    Mutant(
+        "a gate lets in whom its owner does not follow",
+        "api/appview/gates.py",
+        "loaded.follows[owner, did] is not None",
+        "True",
+    ),
+    Mutant("a detached quote is shown", "api/appview/gates.py", 'uri in gate[_DETACHED].split(" ")', "False"),
+    Mutant(
+        "a gate rules over any post that it names",
+        "views/threadgates.py",
+        '    if gate.value["post"] != post:\n        return ()\n',
+        '    post = gate.value["post"]\n',
+    ),
     Mutant("blocks do not hide", "api/appview/rules.py", "return did in loaded.blocked", "return False"),
     Mutant("blocks hide one way", "api/appview/loader.py", "viewer in (one, other)", "viewer == one"),
     Mutant(

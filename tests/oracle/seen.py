@@ -35,7 +35,9 @@ def post(view: Json) -> Json:
     said["author"] = account(view["author"])
     said["labels"] = [label["val"] for label in view["labels"]]
     if "viewer" in view:
-        said["viewer"] = {name: view["viewer"][name] for name in ("like", "repost", "pinned") if name in view["viewer"]}
+        said["viewer"] = {name: view["viewer"][name] for name in _STATE if name in view["viewer"]}
+    if "threadgate" in view:
+        said["threadgate"] = {name: view["threadgate"][name] for name in ("uri", "cid", "record")}
     if "embed" in view:
         said["embed"] = embed(view["embed"])
     return said
@@ -58,6 +60,8 @@ def quote(view: Json) -> Json:
         return {"absent": view["uri"]}
     if kind == "viewBlocked":
         return {"blocked": view["uri"]}
+    if kind == "viewDetached":
+        return {"detached": view["uri"]}
     assert kind == "viewRecord", kind
     said = post({**view, "record": view["value"]})
     if "embeds" in view:
@@ -111,4 +115,5 @@ def relationship(view: Json) -> Json:
     return {name: value for name, value in view.items() if name != "$type"}
 
 
+_STATE = ("like", "repost", "pinned", "replyDisabled", "embeddingDisabled")
 _COUNTS = ("likeCount", "repostCount", "replyCount", "quoteCount")

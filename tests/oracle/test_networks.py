@@ -53,6 +53,8 @@ async def test_everything_the_api_shows_is_what_the_model_says(directory):
         assert watch.counts[f"{endpoint} with something"] > 20, f"{endpoint} was hardly seen: {watch.counts}"
     for step in ("Write", "Status", "Named", "Takedown", "Again"):
         assert watch.counts[step] > 10
+    for gated in ("gated", "detached", "not for the viewer", "violations"):
+        assert watch.counts[gated] > 20, f"{gated}: hardly any: {watch.counts}"
 
 
 @settings(

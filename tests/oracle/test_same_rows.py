@@ -22,7 +22,7 @@ async def _network(directory, seed: int, shards: int) -> FastNetwork:
     directory.mkdir()
     network = await FastNetwork(directory, dids(5), shards).open()
     await network.begin()
-    for step in RandomNetwork(random.Random(seed), network.dids, network.now, Habits(spoilt=3)).steps(STEPS):
+    for step in RandomNetwork(random.Random(seed), network.dids, network.now, Habits(spoilt=3, gate=6)).steps(STEPS):
         await network.do(step)
     await network.settle()
     return network

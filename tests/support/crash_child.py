@@ -24,7 +24,7 @@ def steps(seed: int, number: int, network: FastNetwork):
     somebody = network.dids[0]
     post = {"$type": POST, "text": "", "createdAt": "2026-01-01T00:00:00Z"}
     much = Write(somebody, tuple((f"{POST}/{key(100 + n)}", post) for n in range(3 * STEP)))
-    people = RandomNetwork(random.Random(seed), network.dids, network.now, Habits(spoilt=3))
+    people = RandomNetwork(random.Random(seed), network.dids, network.now, Habits(spoilt=3, gate=6))
     return chain(people.steps(number), (Status(somebody, "active"), much, Status(somebody, "deleted")))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from schemas.data import from_json
 from schemas.datetimes import from_micros
 from schemas.tid import tid_from_micros
-from tests.oracle.model import BLOCK, FOLLOW, LIKE, POST, PROFILE, REPOST
+from tests.oracle.model import BLOCK, FOLLOW, LIKE, POST, POSTGATE, PROFILE, REPOST, THREADGATE
 from tests.support.invalid_blocks import spoilt
 
 SECOND = 1_000_000
@@ -82,6 +82,7 @@ class Habits:
     broken: int = 3
     spoilt: int = 0
     odd: int = 2
+    gate: int = 0
     status: int = 4
     leave: int = 2
     named: int = 2
@@ -139,6 +140,7 @@ class RandomNetwork:
             "broken": self._broken,
             "spoilt": self._spoilt,
             "odd": self._odd,
+            "gate": self._gate,
             "status": self._status,
             "leave": self._leave,
             "named": self._named,
@@ -179,7 +181,35 @@ class RandomNetwork:
             value["embed"] = {"$type": "app.bsky.embed.recordWithMedia", "record": quote, "media": _images()}
         if dice.random() < 0.1:
             value["labels"] = {"$type": "com.atproto.label.defs#selfLabels", "values": [{"val": "porn"}]}
+        if self.habits.gate and dice.random() < 0.3:
+            value["facets"] = [_mention(dice.choice(self.dids)) for _ in range(dice.randint(1, 2))]
         return value
+
+    def _gate(self) -> Write:
+        """At one's own post mostly; with rules, or without, or saying something that it may not."""
+        dice, did = self.dice, self._writer()
+        own = [path.partition("/")[2] for path in self.live[did] if path.startswith(f"{POST}/")]
+        rkey = dice.choice(own) if own and dice.random() < 0.9 else key(dice.randrange(KEYS))
+        post = f"at://{did}/{POST}/{rkey}" if dice.random() < 0.93 else self._uri(0.9)
+        value: Json = {"post": post, "createdAt": self.moment() if dice.random() < 0.6 else from_micros(self.now())}
+        quoting = [
+            f"at://{who}/{path}" for who, paths in self.live.items() for path in paths if _quoted(paths[path]) == post
+        ]
+        some = [dice.choice(quoting) if quoting else self._uri(0.9) for _ in range(dice.randrange(3))]
+        if dice.random() < 0.55:
+            collection = THREADGATE
+            rules = [dice.choice(("mention", "following", "follower", "list")) for _ in range(dice.randrange(3))]
+            if dice.random() < 0.85:
+                value["allow"] = [{"$type": f"{THREADGATE}#{name}Rule", "list": post} for name in rules]
+            value |= {"hiddenReplies": some} if some else {}
+        else:
+            collection = POSTGATE
+            if dice.random() < 0.4:
+                value["embeddingRules"] = [{"$type": f"{POSTGATE}#disableRule"}]
+            value |= {"detachedEmbeddingUris": some} if some else {}
+        if dice.random() < 0.05:
+            value |= {"allow": "nobody", "embeddingRules": 7}
+        return self._done(Write(did, ((f"{collection}/{rkey}", {"$type": collection, **value}),)))
 
     def _on_record(self, uri: str | None = None) -> Json:
         return {"subject": _ref(uri or self._uri(0.9)), "createdAt": self.moment()}
@@ -358,6 +388,11 @@ class RandomNetwork:
             return Takedown(subject, put=False)
         kind = dice.randrange(10)
         subject = dice.choice(self.dids)
+        gates = [f"at://{who}/{path}" for who, paths in self.live.items() for path in paths if "gate/" in path]
+        if gates and dice.random() < 0.4:
+            subject = dice.choice(gates)
+            self.down.add(subject)
+            return Takedown(subject, put=True)
         if kind < 7 and self.posts:
             subject = dice.choice(self.posts)
         elif kind < 9 and self.live[subject]:
@@ -372,6 +407,17 @@ def key(number: int) -> str:
 
 def _ref(uri: str) -> Json:
     return {"uri": uri, "cid": CID}
+
+
+def _quoted(record: Json) -> str | None:
+    embed = record.get("embed") or {}
+    quote = embed.get("record") or {}
+    return quote.get("uri") or (quote.get("record") or {}).get("uri")
+
+
+def _mention(did: str) -> Json:
+    feature = {"$type": "app.bsky.richtext.facet#mention", "did": did}
+    return {"index": {"byteStart": 0, "byteEnd": 1}, "features": [feature]}
 
 
 def _images() -> Json:

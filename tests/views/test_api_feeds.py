@@ -478,7 +478,7 @@ def busy(world):
 
 
 async def test_a_page_takes_a_bounded_number_of_statements(world, appview):
-    """4 slices, 5 statements a post, 6 an account, 2 a pair of accounts between whom a block matters."""
+    """4 slices, 7 statements a post (2 for gates), 6 an account, 2 a pair of accounts between whom a block matters."""
     people, said = busy(world)
     await world.run()
     await appview.get(TIMELINE, A, limit=1)  # the big authors are read once for all readers
@@ -500,7 +500,7 @@ async def test_a_page_takes_a_bounded_number_of_statements(world, appview):
                 every += [embed["record"]] if "record" in embed else []
         assert len(shown) >= 5
         assert appview.store.slices <= 4
-        assert appview.store.keys <= 10 + 5 * (len(shown) + 5) + 6 * (len(accounts) + 5) + 2 * pairs, nsid
+        assert appview.store.keys <= 10 + 7 * (len(shown) + 5) + 6 * (len(accounts) + 5) + 2 * pairs, nsid
 
 
 async def test_statements_at_once_and_rows_from_memory_give_the_same_bytes(world, store, appview):

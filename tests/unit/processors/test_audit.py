@@ -13,7 +13,7 @@ from processors import audit
 from processors.audit import Auditor
 from processors.digest import ORDER_DEPENDENT
 from tests.support.fast_network import FastNetwork, dids
-from tests.support.random_network import RandomNetwork
+from tests.support.random_network import Habits, RandomNetwork
 from views import ALL
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,7 +24,7 @@ STEPS = 300
 async def network(tmp_path_factory):
     made = await FastNetwork(tmp_path_factory.mktemp("audited"), dids(5), 4).open()
     await made.begin()
-    for step in RandomNetwork(random.Random(7), made.dids, made.now).steps(STEPS):
+    for step in RandomNetwork(random.Random(7), made.dids, made.now, Habits(gate=8)).steps(STEPS):
         await made.do(step)
     await made.settle()
     yield made

@@ -1,7 +1,11 @@
-"""app.bsky.feed.getPostThread: a post, what it answers up to the root, and the replies below it, newest first. HOT."""
+"""app.bsky.feed.getPostThread: a post, what it answers up to the root, and the replies below it, newest first. HOT.
+
+A reply that violates the thread's gate is not among the replies; asked for, it stands alone.
+"""
 
 from __future__ import annotations
 
+from api.appview.gates import violates
 from api.appview.loader import PARENT, ROOT, Loader
 from api.appview.pins import own_pin
 from api.appview.present_post import Posts, blocked_post, not_found_post
@@ -60,6 +64,8 @@ class _Presenter:
         row = visible_post(loaded, anchor)
         assert row is not None, "rules let no other pass"
         parts = [self._open(anchor, row)]
+        if violates(loaded, anchor, row):
+            return parts[0] + b"}"
         self._parents(anchor, parts)
         if self._depth > 0:
             parts.append(b',"replies":[%b]' % self._replies(anchor, self._depth))
@@ -107,6 +113,8 @@ class _Presenter:
             row = visible_post(loaded, uri)
             author = loaded.authors[uri]
             if row is None or row[PARENT] != parent or others_block(loaded, author, by):
+                continue
+            if violates(loaded, uri, row):
                 continue
             if viewer_blocks(loaded, author):
                 views.append(blocked_post(loaded, uri))
