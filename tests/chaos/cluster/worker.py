@@ -11,6 +11,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -46,6 +47,7 @@ class _Worker(Protocol):
 async def main(job: Job) -> int:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     store: ScyllaStore | None = None
     worker: _Worker
     if job.role == "derive":
@@ -70,6 +72,13 @@ async def main(job: Job) -> int:
         print(f"failed: {worker.failure!r}", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+def _end_with_parent() -> None:
+    """stdin is a pipe of whoever started us: it ends when they do, however they end."""
+    while os.read(0, 1024):
+        pass
+    os._exit(2)
 
 
 def _runner(job: Job, store: ScyllaStore, ended: asyncio.Event) -> _Worker:
