@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+from aiokafka.errors import ProducerFenced
 
 from ingest.log_kafka_client import KafkaSettings
 from ingest.log_kafka_derive import DeriveWorker
+from ingest.log_kafka_derive_lane import Lane
 from ingest.log_kafka_topics import ensure_topics
 from tests.support.derive_world import check, make_world
 from tests.support.kafka_log import PATIENCE, append, derived, drop_topics
@@ -67,3 +71,34 @@ async def test_shards_move_when_workers_come_and_go(settings: KafkaSettings, tmp
     assert second.entries > before
     assert first.entries + second.entries == len(world.entries)
     await check(settings, world)
+
+
+async def test_a_shard_is_fenced_before_its_place_is_read(
+    settings: KafkaSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former owner still lives, and is given entries once the new one has read where it stood: it cannot go on."""
+    settings = msgspec.structs.replace(settings, cluster=settings.cluster + "f")
+    await ensure_topics(settings, 1)
+    world = await make_world(tmp_path / "log.sqlite", 52, 4, 1)
+    half = len(world.entries) // 2
+    former, new = (DeriveWorker(settings, tmp_path / name, 1, only=[0]) for name in ("former", "new"))
+    await append(settings, world.entries[:half], 1)
+    await former.start()
+    await derived(settings, 1)
+    restore = Lane._restore
+
+    async def restore_and_let_the_former_go_on(self: Lane, *arguments: Any) -> None:
+        await restore(self, *arguments)
+        await append(settings, world.entries[half:], 1)
+        await until(lambda: former.failure is not None or former.entries > half)
+
+    monkeypatch.setattr(Lane, "_restore", restore_and_let_the_former_go_on)
+    await new.start()
+    await until(lambda: new.entries == len(world.entries) - half, new)
+
+    assert former.entries == half
+    assert isinstance(former.failure, ProducerFenced | AssertionError)
+    await check(settings, world)
+    await former.stop()
+    await new.stop()
+    await drop_topics(settings)
