@@ -1,7 +1,7 @@
 """`headrace views build|list|diff|flip|drop` and `headrace log skip|skips`.
 
-Asked of the process that serves the data directory; of the directory itself when none does. Does not own what they do
-(`headrace/views_commands.py`).
+Where a broker and a store are set they are asked; else the process that serves the data directory; else the directory
+itself. Does not own what they do (`headrace/views_commands.py`).
 """
 
 from __future__ import annotations
@@ -118,6 +118,11 @@ def _do(
 
 
 async def _ask(settings: Settings, command: str, arguments: Arguments) -> dict[str, Any]:
+    if settings.cql_hosts and settings.kafka_servers:
+        from headrace.wiring_generations import in_cluster  # noqa: PLC0415 - as below
+
+        async with in_cluster(settings) as cluster:
+            return await COMMANDS[command](cluster, arguments)
     if client.is_running(settings.data):
         return await client.send(settings.data, command, _body(arguments), f"headrace {command.replace('/', ' ')}")
     from headrace.wiring_views import at_rest  # noqa: PLC0415 - `headrace --help` need not load the whole house

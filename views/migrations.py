@@ -33,6 +33,20 @@ STEPS: Final = (
         "what each generation's keyspace holds: written when all of its tables are there",
         ("CREATE TABLE IF NOT EXISTS {keyspace}.declared (name text PRIMARY KEY, layout bigint, shape text)",),
     ),
+    Step(
+        "which generations there are, which one is read, and which entries an operator had skipped",
+        (
+            (
+                "CREATE TABLE IF NOT EXISTS {keyspace}.generations (name text PRIMARY KEY, ready boolean, shape text,"
+                " source text, created bigint, shards bigint)"
+            ),
+            "CREATE TABLE IF NOT EXISTS {keyspace}.live (key text PRIMARY KEY, name text, was set<text>)",
+            (
+                "CREATE TABLE IF NOT EXISTS {keyspace}.skips (topic text, shard bigint, offset bigint, reason text,"
+                " time bigint, PRIMARY KEY (topic, shard, offset))"
+            ),
+        ),
+    ),
 )
 
 
