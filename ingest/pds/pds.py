@@ -229,6 +229,10 @@ class Pds:
             raise record_not_found(AtUri(f"at://{row.did}/{path}"))
         return await self._reads.record(row.did, path, cid)
 
+    async def held(self, did: Did, path: str) -> Cid | None:
+        """The CID of a record, taken down or not: of an account here, or of what the log knows of others."""
+        return await self._reads.held(did, path) if self.hosts(did) else self._reads.foreign_held(did, path)
+
     async def list_records(
         self, repo: str, collection: str, *, limit: int = 50, cursor: str | None = None, reverse: bool = False
     ) -> tuple[list[RecordView], str | None]:

@@ -78,6 +78,14 @@ class Reads:
             raise record_not_found(uri)
         return _view(uri, found[0], found[1])
 
+    async def held(self, did: Did, path: str) -> Cid | None:
+        stored = (await self._heads.get(did)).record(path)
+        return None if stored is None else stored.cid
+
+    def foreign_held(self, did: Did, path: str) -> Cid | None:
+        found = None if self._foreign is None else self._foreign.record(did, path)
+        return None if found is None else found[0]
+
     async def records(
         self, did: Did, collection: str, *, limit: int, cursor: str | None, reverse: bool
     ) -> tuple[list[RecordView], str | None]:

@@ -24,8 +24,8 @@ async def handle(ctx: Ctx) -> Answer:
         found = pds.takedowns.blob_takedown(Did(did), Cid.parse(blob))
     elif uri is not None:
         parsed = AtUri.parse(uri)
-        held = ctx.services.log.record(parsed.authority, f"{parsed.collection}/{parsed.rkey}")
-        subject = {"$type": RECORD, "uri": uri, "cid": "" if held is None else str(held[0])}
+        held = await pds.held(Did(parsed.authority), f"{parsed.collection}/{parsed.rkey}")
+        subject = {"$type": RECORD, "uri": uri, "cid": "" if held is None else str(held)}
         found = None if held is None else pds.takedowns.takedown(uri)
     elif did is not None:
         subject = {"$type": REPO, "did": did}
