@@ -72,6 +72,7 @@ class KafkaPdsLog:
         self._lost_before = [0] * shards
         """By shard, the offset up to which `commits` was truncated before it was read here."""
         self._unsure: set[Did] = set()
+        self._replaced = False
         self._known = asyncio.Condition()
         self._follower: Follower | None = None
         self._stack = contextlib.AsyncExitStack()
@@ -152,9 +153,11 @@ class KafkaPdsLog:
             return
         try:
             async with asyncio.timeout(SETTLE_SECONDS), self._known:
-                await self._known.wait_for(lambda: did not in self._unsure)
+                await self._known.wait_for(lambda: did not in self._unsure or self._replaced)
         except TimeoutError as late:
             raise LogAwayError("absent", f"the log has not told of {did}; try again later") from late
+        if self._replaced:
+            raise LogAwayError("absent", "this process was replaced by another, and ends")
 
     async def values(self, dids: Collection[Did]) -> AsyncIterator[list[Value]]:
         heads = {did: self._heads.get(did) for did in dids}
@@ -265,6 +268,11 @@ class KafkaPdsLog:
                 await self._restart(polite=fenced)
                 await self._settle(batch.shards)
                 break
+            except ReplacedError:
+                async with self._known:
+                    self._replaced = True
+                    self._known.notify_all()
+                raise
             except (KafkaError, OSError, TimeoutError, LogAwayError) as away:
                 fenced = False
                 if tries % 20 == 0:
