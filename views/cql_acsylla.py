@@ -1,6 +1,6 @@
 """Statements over acsylla (ScyllaDB's C++ driver, awaited). The only file that imports it.
 
-For rows alone, where `CqlSettings.driver` asks for it: an eighth to a third of scylla-driver's CPU a statement
+For rows alone, where `CqlSettings.driver` asks for it: a seventh to a third of scylla-driver's CPU a statement
 (docs/decisions/0008-cql-driver.md). Promises what `views.cql_session` promises; schema stays there.
 """
 
