@@ -18,7 +18,7 @@ from aiokafka.abc import ConsumerRebalanceListener
 from ingest.derive import STEP
 from ingest.log import Reason
 from ingest.log_kafka_client import KafkaSettings, new_consumer
-from ingest.log_kafka_derive_lane import MAX_BATCH, Counts, Lane
+from ingest.log_kafka_derive_lane import MAX_BATCH, Counts, Lane, Skips
 from ingest.log_kafka_truncate import derive_group
 from schemas.errors import InvariantError
 from schemas.topics import COMMITS
@@ -43,7 +43,9 @@ class DeriveWorker(ConsumerRebalanceListener):  # type: ignore[misc]
         only: Collection[int] | None = None,
         step: int = STEP,
         batch: int = MAX_BATCH,
+        skips: Skips | None = None,
     ) -> None:
+        self._skips = skips
         self._kafka = kafka
         self._directory = directory
         self._shards = shards
@@ -124,7 +126,13 @@ class DeriveWorker(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._fail(InvariantError(f"{COMMITS} has a shard {shard}, expected {self._shards} shards"))
                 return
             self._lanes[shard] = lane = Lane(
-                self._kafka, self._directory, shard, self._counts, step=self._step, batch=self._batch
+                self._kafka,
+                self._directory,
+                shard,
+                self._counts,
+                step=self._step,
+                batch=self._batch,
+                skips=self._skips,
             )
             self._tasks[shard] = asyncio.create_task(self._keep(lane), name=f"derive.{shard}")
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -45,6 +45,8 @@ RESTORE_PAGE = 2000
 _POLL_MS = 200
 PDS_HEADER = "pds"
 
+Skips = Callable[[str, int], Awaitable[Collection[int]]]  # topic, shard: offsets
+
 
 class Counts:
     """What all lanes of a worker have done since it started."""
@@ -67,7 +69,11 @@ class Lane:
         *,
         step: int = STEP,
         batch: int = MAX_BATCH,
+        skips: Skips | None = None,
     ) -> None:
+        """`skips` tells the offsets of a shard of `commits` that an operator leaves out; asked when it is taken."""
+        self._skips = skips
+        self._skipped: Collection[int] = ()
         self._settings = settings
         self._directory = directory
         self._shard = shard
@@ -92,6 +98,8 @@ class Lane:
     async def open(self) -> None:
         """Take the shard, and fence whoever had it."""
         settings = self._settings
+        if self._skips is not None:
+            self._skipped = await self._skips(COMMITS, self._shard)
         self._producer = new_producer(settings, transactional_id=f"{settings.cluster}-derive-{self._shard}")
         await self._producer.start()
         ids = await topic_ids(settings, [RECORDS])
@@ -175,10 +183,10 @@ class Lane:
     async def _derive(self, messages: Sequence[ConsumerRecord], reached: int) -> None:
         """All of them; `reached` is behind the markers that follow them, which nobody is to wait for."""
         assert self._state is not None
-        waiting = deque(_source(message) for message in messages)
+        waiting = deque(self._source(message) for message in messages if message.offset + 1 not in self._skipped)
         while waiting or reached > self.place.done:
             batch = Batch(self._shard, self._state, self.place, self._chunks, self._step)
-            while waiting and await batch.add(waiting[0]):
+            while waiting and await self._add(batch, waiting[0]):
                 waiting.popleft()
             if not waiting:
                 batch.pass_over(reached)
@@ -215,7 +223,22 @@ class Lane:
         if place.began:
             point("derive.mid_expansion_txn")
 
+    def _source(self, message: ConsumerRecord) -> Source:
+        pds = dict(message.headers).get(PDS_HEADER)
+        try:
+            entry = decode(message.value or b"")
+        except Exception as error:
+            error.add_note(self._cure(message.offset + 1))
+            raise
+        return Source(message.offset + 1, entry, None if pds is None else pds.decode())
 
-def _source(message: ConsumerRecord) -> Source:
-    pds = dict(message.headers).get(PDS_HEADER)
-    return Source(message.offset + 1, decode(message.value or b""), None if pds is None else pds.decode())
+    async def _add(self, batch: Batch, source: Source) -> bool:
+        try:
+            return await batch.add(source)
+        except Exception as error:
+            error.add_note(self._cure(source.offset))
+            raise
+
+    def _cure(self, offset: int) -> str:
+        at = f"{COMMITS} {self._shard} {offset}"
+        return f"over {COMMITS}[{self._shard}]@{offset}: mend it, or leave it out: headrace log skip {at} --reason WHY"
