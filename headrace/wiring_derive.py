@@ -10,7 +10,9 @@ from headrace.lock import DirectoryLock
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring_cluster import about, kafka_settings, role_metrics, topics
+from headrace.wiring_store import cql_settings
 from ingest.log_kafka_derive import DeriveWorker
+from views.generations_scylla import CqlRegistry
 
 
 async def start(running: Running, settings: Settings) -> None:
@@ -18,7 +20,12 @@ async def start(running: Running, settings: Settings) -> None:
     ops = running.bind(settings.host, settings.ops_port, "ops_port")
     kafka = kafka_settings(settings)
     await topics(kafka, settings)
-    worker = DeriveWorker(kafka, settings.data / "derive", settings.shards)
+    skips = None
+    if settings.cql_hosts:  # where an operator's skips are kept; without a store there are none
+        registry = await CqlRegistry.open(cql_settings(settings))
+        running.push(registry.close)
+        skips = registry.skipped
+    worker = DeriveWorker(kafka, settings.data / "derive", settings.shards, skips=skips)
     running.push(worker.stop)
     await worker.start()
     running.keep(worker.stopped(), "derive")
