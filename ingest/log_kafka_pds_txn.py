@@ -17,6 +17,7 @@ from aiokafka.errors import InvalidProducerEpoch, KafkaError, ProducerFenced
 from ingest.log_kafka_client import KafkaSettings, new_producer
 from schemas.crash import point
 
+_START_SECONDS = 30.0  # the former owner's transaction may have to time out first
 _STOP_SECONDS = 5.0
 
 
@@ -57,7 +58,7 @@ class Transactions:
         self._leave()
         producer = new_producer(self._settings, transactional_id=self._id)
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(_START_SECONDS):
                 await producer.start()
         except BaseException:
             self._producer = producer

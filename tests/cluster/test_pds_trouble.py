@@ -129,7 +129,7 @@ async def test_who_was_fenced_by_a_replacement_appends_nothing_more(world, tmp_p
 
 async def test_a_broker_that_dies_amid_writes_leaves_no_write_half_or_forgotten(broker: Stack, tmp_path: Path):
     stack = broker
-    kafka = KafkaSettings(servers=stack.servers, cluster="own", transaction_timeout_ms=5000)
+    kafka = KafkaSettings(servers=stack.servers, cluster="own")
     await ensure_topics(kafka, SHARDS)
     world = await ClusterPds(tmp_path / "data", kafka=kafka, shards=SHARDS).open()
     told: dict[Did, set[str]] = {}
