@@ -13,7 +13,7 @@ import msgspec
 from ingest.log import Rejected
 from ingest.log_kafka_client import KafkaSettings
 from ingest.log_sqlite import SqliteLog
-from schemas.entries import Account, Derived, Entry, FirehoseEvent
+from schemas.entries import Account, Derived, Entry, FirehoseEvent, Moderation
 from tests.support.kafka_log import firehose_of, records_of
 from tests.support.log_model import Model, Network
 from tests.support.log_world import Repo, record_of
@@ -57,6 +57,9 @@ async def make_world(path: Path, seed: int, bursts: int, shards: int) -> World:
         await log.append(newcomer.commit_entry(*[newcomer.op(path, record_of(path)) for path in paths]))
     await log.append(Account(newcomer.did, "deleted"))
     await log.append(Account(newcomer.did, "active"))
+    leaver = Repo(78, seed)  # what moderation says of a deleted account, no entry tells readers
+    for entry in (leaver.write(paths[0], record_of("")), Account(leaver.did, "deleted"), Moderation(leaver.did, "x")):
+        await log.append(entry)
     await log.close()
     log = await SqliteLog.open(path, shards=shards)
     commits = [[entry for _, entry in await log.read_commits(shard, 0, 100_000)] for shard in range(shards)]
