@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster chaos stack lock docs bench ci clean
+.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster chaos stack cluster lock docs bench ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -51,6 +51,9 @@ chaos: setup ## the cluster's faults, longer and more of them (SEED=N makes one 
 
 stack: setup ## a broker and a CQL store for development, until Ctrl-C; data in ./data/stack
 	@exec $(BIN)/python -m tests.support.devstack start --foreground --data data/stack
+
+cluster: setup ## a broker, a store and one process of each role, until Ctrl-C; data in ./data/cluster
+	@exec $(BIN)/python -m tests.support.devstack.cluster --data data/cluster
 
 test-clients: setup ## the official clients against `headrace up`
 	$(BIN)/pytest tests/e2e
