@@ -34,8 +34,11 @@ from schemas.cbor import CborReason
 from schemas.cid import CidReason
 from schemas.lexicon.failure import LexiconReason
 from schemas.syntax import SyntaxReason
+from tests.support import docs_roles
 from views.table import Column, Table
 from views.view import View
+
+Family = tuple[str, str, str, tuple[str, ...]]  # name, kind, meaning, labels
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -45,11 +48,13 @@ _METRICS_HEAD = """\
 
 `GET /metrics` on the ops listener, in Prometheus' text form. Counters count from the start of the process. Every label is bounded, by what its column says. A histogram `x` is shown as `x_bucket`, `x_sum` and `x_count`.
 
-What to watch: `headrace_views_freshness_seconds` (it should stay below a second), any increase of `headrace_ingest_refused_entries_total` or `headrace_log_rejected_entries_total` (somebody sends what does not verify), `headrace_firehose_cut_subscribers_total`, and requests with status 500 or 503.
+What to watch: `headrace_views_freshness_seconds` (it should stay below a second), any increase of `headrace_ingest_refused_entries_total` or `headrace_log_rejected_entries_total` (somebody sends what does not verify), `headrace_firehose_cut_subscribers_total`, and requests with status 500 or 503. In a cluster also `headrace_waiting_entries` (it should not grow), `headrace_derive_open_transaction_seconds` above the transaction timeout, `headrace_log_away`, and any increase of `headrace_log_forked_entries_total` (an account has two writers) or `headrace_lane_given_up_shards_total`. What looks at the whole cluster (`headrace_waiting_entries`, `headrace_views_*`) every processor shows alike: take the largest.
 
 """  # noqa: E501 - a paragraph is a line
 
+_PROCESSES = 7  # `headrace up`, and the roles of a cluster
 _LABELS = {
+    "topic": "`topic`: `commits`, `records`, `edges` or `fanout`",
     "nsid": "`nsid`: a method of the lexicons",
     "status": "`status`: HTTP status",
     "rule": "`rule`: name of a rate limit",
@@ -63,6 +68,7 @@ _LABELS = {
 # By metric: the enums a `reason` is of, and the words beside them.
 REASONS: dict[str, tuple[tuple[type[StrEnum], ...], tuple[str, ...]]] = {
     "headrace_log_rejected_entries_total": ((Reason,), ()),
+    "headrace_derive_rejected_entries_total": ((Reason,), ()),
     "headrace_views_invalid_records_total": ((LexiconReason, CborReason, SyntaxReason), (NO_MAP,)),
     "headrace_ingest_refused_entries_total": (
         (RepoReason, FeedReason, Reason, KeyReason, IdentityReason, CborReason, CidReason, SyntaxReason),
@@ -109,11 +115,17 @@ def settings_page(now: str) -> str:
     return now[:begin] + every_setting.markdown() + now[now.index("\n\n", begin) + 1 :]
 
 
-def metrics_page(families: Iterable[tuple[str, str, str, Sequence[str]]]) -> str:
-    rows = ["| metric | kind | labels | what it says |", "|---|---|---|---|"]
-    for name, kind, about, labels in sorted(families):
+def metrics_page(families: Iterable[Family]) -> str:
+    """`families` are of one process; those of a cluster's roles are read here."""
+    shown: dict[Family, list[str]] = {family: ["up"] for family in families}
+    for role, registry in docs_roles.registries().items():
+        for family in _families(registry):
+            shown.setdefault(family, []).append(role)
+    rows = ["| metric | kind | shown by | labels | what it says |", "|---|---|---|---|---|"]
+    for (name, kind, about, labels), roles in sorted(shown.items()):
         bounds = "; ".join(_reasons(name) if label == "reason" else _LABELS[label] for label in labels)
-        rows.append(f"| `{name}` | {kind} | {bounds} | {about} |")
+        where = "all" if len(roles) == _PROCESSES else ", ".join(roles)
+        rows.append(f"| `{name}` | {kind} | {where} | {bounds} | {about} |")
     return _METRICS_HEAD + "\n".join(rows) + "\n"
 
 
@@ -123,7 +135,7 @@ def _reasons(name: str) -> str:
     return "`reason`: " + ", ".join((*files, *(f"`{word}`" for word in words)))
 
 
-async def families_of(directory: Path) -> list[tuple[str, str, str, Sequence[str]]]:
+async def families_of(directory: Path) -> list[Family]:
     """(name, kind, meaning, labels) of all that a process shows, from one that runs in `directory`."""
     settings = Settings.model_construct(**{**Settings().model_dump(), "data": directory})
     network = await Network.open(settings.model_copy(update={"port": 0, "plc_port": 0, "ops_port": 0}))
@@ -133,7 +145,7 @@ async def families_of(directory: Path) -> list[tuple[str, str, str, Sequence[str
         await network.close()
 
 
-def _families(registry: CollectorRegistry) -> list[tuple[str, str, str, Sequence[str]]]:
+def _families(registry: CollectorRegistry) -> list[Family]:
     found = []
     for collector in registry._collector_to_names:
         for family in collector.collect():

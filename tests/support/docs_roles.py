@@ -1,0 +1,53 @@
+"""What each role of a cluster shows as metrics, for docs/metrics.md: collectors over parts that did nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.registry import Collector
+
+from api.metrics import HttpMetrics
+from headrace.collector import CommitMetrics
+from headrace.collector_cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
+from headrace.collector_pds import PdsCollector
+from headrace.collector_process import LanesCollector, RiverCollector
+from headrace.river import NOWHERE
+
+_resolver: Any = SimpleNamespace(lookups=dict)
+_worker: Any = SimpleNamespace(entries=0, transactions=0, rejected=Counter(), places={}, open_transaction_seconds=0.0)
+_reader: Any = SimpleNamespace(firehose_bounds=lambda: (0, 0, 0))
+_decoder = SimpleNamespace(projected_records=0, invalid=Counter())
+_lanes = SimpleNamespace(lanes={}, entries={}, taken=0, given_up=0, decoder=_decoder)
+_runner: Any = SimpleNamespace(lanes=_lanes, ready=True)
+_river: Any = SimpleNamespace(last=NOWHERE)
+_log: Any = SimpleNamespace(appended=0, rejected=Counter(), unknown=0, away=False, rejections=SimpleNamespace(count=0))
+_pds: Any = SimpleNamespace(open_account_files=0)
+
+
+def registries() -> dict[str, CollectorRegistry]:
+    """By role, as `headrace/wiring_*.py` fill them."""
+    bare, asking = RoleCollector("0"), RoleCollector("0", _resolver)
+    store = StoreCollector(lambda: 0)
+    made = {
+        "plc": _registry(bare),
+        "pds": _registry(asking, PdsCollector(_log, _pds)),
+        "derive": _registry(bare, DeriveCollector(_worker)),
+        "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), store),
+        "firehose": _registry(bare, FirehoseCollector(_reader)),
+        "appview": _registry(asking, store),
+    }
+    for role in ("pds", "firehose", "appview"):
+        HttpMetrics(made[role])
+    CommitMetrics(made["pds"])
+    return made
+
+
+def _registry(*collectors: Collector) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    for collector in collectors:
+        registry.register(collector)
+    return registry
