@@ -104,6 +104,11 @@ class Dispatcher:
         """Requests from here on are answered from these views; those under way end with what they began with."""
         self._services = self._services.reading(appview, fresh)
 
+    @property
+    def appview(self) -> AppViewReader:
+        """What requests are answered from now."""
+        return self._services.appview
+
     async def xrpc(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request below /xrpc/. Never raises but for a client that is gone."""
         started = time.perf_counter()

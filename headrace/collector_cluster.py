@@ -6,7 +6,7 @@ Labels are topics, shards and reasons: bounded. Does not own what counts as it h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,11 +15,6 @@ from prometheus_client.registry import Collector
 from headrace.collector import build_info, lookups
 from ingest.identity.resolver import IdentityResolver
 from ingest.log import FirehoseReader, Reason
-
-
-class Repeating(Protocol):
-    @property
-    def repeated(self) -> int: ...
 
 
 class Deriving(Protocol):
@@ -57,14 +52,14 @@ class RoleCollector(Collector):
 class StoreCollector(Collector):
     """What the store's client had to do again."""
 
-    def __init__(self, store: Repeating) -> None:
-        self._store = store
+    def __init__(self, repeated: Callable[[], int]) -> None:
+        self._repeated = repeated
 
     def collect(self) -> Iterator[Metric]:
         yield CounterMetricFamily(
             "headrace_store_repeated_statements_total",
             "Statements that the store did not answer at once and that were asked again.",
-            value=self._store.repeated,
+            value=self._repeated(),
         )
 
 

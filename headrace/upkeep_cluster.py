@@ -13,11 +13,14 @@ from headrace.river import River
 from ingest.log_kafka_client import KafkaSettings
 from ingest.log_kafka_reach import AWAY
 from ingest.log_kafka_topics import delete_records
+from processors.rebuild_kafka import ClusterGenerations
+from schemas.errors import InvariantError
 from schemas.topics import EDGES, FANOUT, hop
 from views.store_scylla import ScyllaStore, StoreUnavailableError
 
 LOOK_SECONDS = 5.0
 HOPS_SECONDS = 300.0
+ADVANCE_SECONDS = 10.0
 
 _log = structlog.get_logger()
 
@@ -30,6 +33,17 @@ async def keep_looking(river: River) -> None:
         except (*AWAY, StoreUnavailableError) as error:
             _log.warning("the river cannot be seen", error=repr(error))
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def keep_advancing(generations: ClusterGenerations, name: str) -> InvariantError:
+    """Until cancelled: a generation that has seen all of the log is ready. Returns when it has been dropped."""
+    while True:
+        try:
+            if await generations.advance(name) is None:
+                return InvariantError(f"expected the generation {name}, found that it was dropped: end its workers")
+        except (*AWAY, StoreUnavailableError) as error:
+            _log.warning("the generation could not be looked after", error=repr(error))
+        await asyncio.sleep(ADVANCE_SECONDS)
 
 
 async def keep_hops_short(kafka: KafkaSettings, generation: str, store: ScyllaStore) -> None:

@@ -20,11 +20,13 @@ from api.metrics import HttpMetrics
 from api.xrpc import Services
 from headrace import wiring_shared as shared
 from headrace.collector_cluster import StoreCollector
+from headrace.live import LiveStore
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring_cluster import about, role_metrics
 from headrace.wiring_store import TABLES, cql_settings
 from schemas import lexicon
+from views.generations_scylla import CqlRegistry
 from views.store_scylla import ScyllaStore, StoreUnavailableError
 
 # A reader is told soon that the store is away; a writer waits.
@@ -42,22 +44,34 @@ async def start(running: Running, settings: Settings) -> None:
     resolver = shared.identity(running, settings, shared.plc_client(running, settings.plc_url), None)
 
     quick = msgspec.structs.replace(cql_settings(settings), timeout=_READ_SECONDS, patience=_READ_SECONDS)
-    store = await ScyllaStore.open(quick, settings.generation, TABLES, create=False)
-    running.push(store.close)
-    gated = GatedStore(store, settings.reads_at_once, StoreUnavailableError)
-    reader = AppViewReader(gated, config.image_url, at_once(_PARTS_AT_ONCE), big_kept=_BIG_KEPT_SECONDS)
+    registry = await CqlRegistry.open(quick)
+    running.push(registry.close)
+    live = LiveStore(registry, lambda name: ScyllaStore.open(quick, name, TABLES, create=False))
+    running.push(live.close)
+    await live.open(settings.generation)
+
+    def readers(store: ScyllaStore) -> tuple[AppViewReader, ReadSaidRev]:
+        gated = GatedStore(store, settings.reads_at_once, StoreUnavailableError)
+        together = at_once(_PARTS_AT_ONCE)
+        reader = AppViewReader(gated, config.image_url, together, big_kept=_BIG_KEPT_SECONDS)
+        return reader, ReadSaidRev(gated, settings.shards, metrics)
+
+    async def shows(did: str) -> bool:
+        return await dispatcher.appview.shows(did)
+
+    reader, fresh = readers(live.store)
     services = Services(
         appview=reader,
         catalogue=lexicon.load(),
         config=config,
-        fresh=ReadSaidRev(gated, settings.shards, metrics),
+        fresh=fresh,
         metrics=metrics,
         now=shared.unix_micros,
         resolver=resolver,
     )
     role_metrics(running, resolver)
-    running.registry.register(StoreCollector(store))
-    await shared.serve_public(
+    running.registry.register(StoreCollector(lambda: live.store.repeated))
+    dispatcher = await shared.serve_public(
         running,
         settings,
         services,
@@ -65,11 +79,13 @@ async def start(running: Running, settings: Settings) -> None:
         authenticator=Authenticator(None, resolver, shared.appview_names(config), ""),
         views=apps.VIEWS,
         pages=well_known.pages(services, shared.nobody),
-        prefixes={images.PREFIX: images.redirect(resolver, reader.shows)},
+        prefixes={images.PREFIX: images.redirect(resolver, shows)},
         limit_accounts=True,
     )
 
+    running.keep(live.follow(lambda store: dispatcher.read(*readers(store))), "live")
+
     def status() -> dict[str, Any]:
-        return {**about(running), "generation": store.generation}
+        return {**about(running), "generation": live.store.generation}
 
     await shared.serve_ops(running, ops, status=status, ready=lambda: True)

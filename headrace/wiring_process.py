@@ -11,11 +11,13 @@ from headrace.collector_process import LanesCollector, RiverCollector
 from headrace.river import River
 from headrace.running import Running
 from headrace.settings import Settings
-from headrace.upkeep_cluster import keep_hops_short, keep_looking
+from headrace.upkeep_cluster import keep_advancing, keep_hops_short, keep_looking
 from headrace.wiring_cluster import about, kafka_settings, role_metrics, topics
+from headrace.wiring_generations import of_cluster
 from headrace.wiring_store import TABLES, cql_settings
 from ingest.log_kafka_topics import ensure_hops
 from processors.run_plain import PlainRunner
+from views.generations_scylla import CqlRegistry
 from views.store_scylla import ScyllaStore
 
 if TYPE_CHECKING:
@@ -26,8 +28,12 @@ async def start(running: Running, settings: Settings) -> None:
     ops = running.bind(settings.host, settings.ops_port, "ops_port")
     kafka, generation, shards = kafka_settings(settings), settings.generation, settings.shards
     await topics(kafka, settings)
+    registry = await CqlRegistry.open(cql_settings(settings))
+    running.push(registry.close)
+    generations = of_cluster(registry, settings)
+    entered = await generations.enter(generation)
     await ensure_hops(kafka, generation, shards)
-    store = await ScyllaStore.open(cql_settings(settings), generation, TABLES, create=True)
+    store = await ScyllaStore.open(cql_settings(settings), generation, TABLES, create=False)
     running.push(store.close)
     river = River(kafka, shards, store, generation, shared.unix_micros)
     running.push(river.close)
@@ -40,15 +46,18 @@ async def start(running: Running, settings: Settings) -> None:
         shards=shards,
         settings=shared.fanout_settings(settings),
         on_failure=running.fail,
+        skips=generations.skips_of(generation),
+        held=entered.state == "building",
     )
     running.push(runner.stop)
     await runner.start()
     running.keep(keep_looking(river), "river")
+    running.keep(keep_advancing(generations, generation), "generation")
     running.keep(keep_hops_short(kafka, generation, store), "hops")
     role_metrics(running)
     running.registry.register(LanesCollector(runner))
     running.registry.register(RiverCollector(river))
-    running.registry.register(StoreCollector(store))
+    running.registry.register(StoreCollector(lambda: store.repeated))
 
     async def status() -> dict[str, Any]:
         standing = await river.look()

@@ -1,0 +1,73 @@
+"""Which generation an AppView reads: the registry is asked every second, and readers are switched in one step.
+
+Requests under way end with what they began with; the former generation's store is closed once they have. Does not own
+the registry (`views.generations_scylla`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import structlog
+
+from views.store_scylla import ScyllaStore, StoreUnavailableError
+
+ASK_SECONDS = 1.0
+_ENDED_SECONDS = 30.0  # no request is under way for longer
+
+_log = structlog.get_logger()
+
+
+class Pointer(Protocol):
+    async def live(self) -> str | None:
+        """The name of the generation that is read; None while there is none."""
+        ...
+
+
+class LiveStore:
+    """`open` the live one, then `follow` until cancelled; `close` what is open."""
+
+    def __init__(self, pointer: Pointer, opening: Callable[[str], Awaitable[ScyllaStore]]) -> None:
+        self._pointer = pointer
+        self._opening = opening
+        self._former: list[ScyllaStore] = []
+        self._closing: set[asyncio.Task[None]] = set()
+        self.store: ScyllaStore
+
+    async def open(self, fallback: str) -> ScyllaStore:
+        """The live generation, or `fallback` while none is."""
+        self.store = await self._opening(await self._pointer.live() or fallback)
+        return self.store
+
+    async def follow(self, switched: Callable[[ScyllaStore], None]) -> None:
+        """Tell of another live generation, opened; the store's absence is waited out."""
+        while True:
+            await asyncio.sleep(ASK_SECONDS)
+            try:
+                name = await self._pointer.live()
+                if name is None or name == self.store.generation:
+                    continue
+                found = await self._opening(name)
+            except StoreUnavailableError as error:
+                _log.warning("the live generation cannot be asked for", error=repr(error))
+                continue
+            former, self.store = self.store, found
+            switched(found)
+            _log.info("reading another generation", generation=name, former=former.generation)
+            self._former.append(former)
+            closing = asyncio.create_task(self._close_later(former))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        for closing in self._closing:
+            closing.cancel()
+        for store in (*self._former, self.store):
+            await store.close()
+
+    async def _close_later(self, former: ScyllaStore) -> None:
+        await asyncio.sleep(_ENDED_SECONDS)
+        self._former.remove(former)
+        await former.close()
