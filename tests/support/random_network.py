@@ -188,23 +188,28 @@ class RandomNetwork:
     def _gate(self) -> Write:
         """At one's own post mostly; with rules, or without, or saying something that it may not."""
         dice, did = self.dice, self._writer()
+        collection = dice.choice((THREADGATE, POSTGATE))
+        told = {_named(record, collection) for paths in self.live.values() for record in paths.values()}
         own = [path.partition("/")[2] for path in self.live[did] if path.startswith(f"{POST}/")]
+        # Those that are answered or quoted before others.
+        own = [rkey for rkey in own if f"at://{did}/{POST}/{rkey}" in told] or own
         rkey = dice.choice(own) if own and dice.random() < 0.9 else key(dice.randrange(KEYS))
         post = f"at://{did}/{POST}/{rkey}" if dice.random() < 0.93 else self._uri(0.9)
         value: Json = {"post": post, "createdAt": self.moment() if dice.random() < 0.6 else from_micros(self.now())}
-        quoting = [
-            f"at://{who}/{path}" for who, paths in self.live.items() for path in paths if _quoted(paths[path]) == post
+        naming = [
+            f"at://{who}/{path}"
+            for who, paths in self.live.items()
+            for path in paths
+            if _named(paths[path], collection) == post
         ]
-        some = [dice.choice(quoting) if quoting else self._uri(0.9) for _ in range(dice.randrange(3))]
-        if dice.random() < 0.55:
-            collection = THREADGATE
+        some = [dice.choice(naming) if naming else self._uri(0.9) for _ in range(dice.randrange(3))]
+        if collection == THREADGATE:
             rules = [dice.choice(("mention", "following", "follower", "list")) for _ in range(dice.randrange(3))]
             if dice.random() < 0.85:
                 value["allow"] = [{"$type": f"{THREADGATE}#{name}Rule", "list": post} for name in rules]
             value |= {"hiddenReplies": some} if some else {}
         else:
-            collection = POSTGATE
-            if dice.random() < 0.4:
+            if dice.random() < 0.5:
                 value["embeddingRules"] = [{"$type": f"{POSTGATE}#disableRule"}]
             value |= {"detachedEmbeddingUris": some} if some else {}
         if dice.random() < 0.05:
@@ -409,9 +414,12 @@ def _ref(uri: str) -> Json:
     return {"uri": uri, "cid": CID}
 
 
-def _quoted(record: Json) -> str | None:
-    embed = record.get("embed") or {}
-    quote = embed.get("record") or {}
+def _named(record: Json, gate: str) -> str | None:
+    """The post whose gate rules over a record: the root that it answers below, or what it quotes."""
+    if gate == THREADGATE:
+        root = (record.get("reply") or {}).get("root") or {}
+        return root.get("uri")
+    quote = (record.get("embed") or {}).get("record") or {}
     return quote.get("uri") or (quote.get("record") or {}).get("uri")
 
 

@@ -24,7 +24,7 @@ STEPS = 300
 async def network(tmp_path_factory):
     made = await FastNetwork(tmp_path_factory.mktemp("audited"), dids(5), 4).open()
     await made.begin()
-    for step in RandomNetwork(random.Random(7), made.dids, made.now, Habits(gate=8)).steps(STEPS):
+    for step in RandomNetwork(random.Random(10), made.dids, made.now, Habits(gate=8, take_down=6)).steps(STEPS):
         await made.do(step)
     await made.settle()
     yield made
