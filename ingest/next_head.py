@@ -15,7 +15,7 @@ from schemas.entries import Account, Commit, Diff, Entry, Identity, Moderation, 
 
 
 def next_head(head: Head | None, entry: Entry, *, partial: bool) -> Head | None:
-    """HOT. None: the account is still one that was never heard of (moderation of one of its records)."""
+    """HOT. None: the account is still one that was never heard of (it is said not to be taken down)."""
     if isinstance(entry, Moderation) and entry.subject.startswith("at://"):
         return head
     old = Head(did_of(entry)) if head is None else head
@@ -39,7 +39,9 @@ def next_head(head: Head | None, entry: Entry, *, partial: bool) -> Head | None:
                 old, status=entry.status, data=None, commit=None, commit_block=None, partial=False
             )
         case Moderation():
-            return msgspec.structs.replace(old, taken_down=entry.takedown is not None)
+            if old.taken_down == (entry.takedown is not None):
+                return head
+            return msgspec.structs.replace(old, taken_down=not old.taken_down)
 
 
 def _moved(old: Head, entry: Commit | Sync | Diff, block: bytes, *, partial: bool) -> Head:
