@@ -28,7 +28,7 @@ from processors.hops_kafka import KafkaHops
 from processors.lane import LaneStore
 from processors.lanes import Lanes, Place, Skips, no_skips
 from processors.markers_kafka import Markers
-from processors.run_plain import group_of, topics_of
+from processors.run_plain import bounded, group_of, topics_of
 from processors.slot import Slot, slot_message
 from processors.sparing import spare
 from schemas.errors import InvariantError
@@ -122,12 +122,13 @@ class FaustRunner:
         if self._lanes is not None:
             self._lanes.stopping = True
             await self._lanes.close()
-        if self._app is not None:
-            await self._app.stop()
-        await self._markers.stop()
+        # Faust's consumer has a thread that is no daemon: one that hangs keeps the process, and the guard ends it.
+        left = self._app is None or await bounded(_stopped(self._app), GUARD_SECONDS)
+        await bounded(self._markers.stop())
         if self._producer is not None:
-            await self._producer.stop()
-        guard.cancel()
+            await bounded(self._producer.stop())
+        if left:
+            guard.cancel()
 
     def _failed(self, failure: BaseException) -> None:
         for slot in self._slots.values():
@@ -282,6 +283,10 @@ def _agent(feed: Callable[[Any], Any]) -> Callable[[Any], Any]:
         await feed(stream)
 
     return agent
+
+
+async def _stopped(app: faust.App) -> None:
+    await app.stop()
 
 
 def _end_process() -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import IllegalStateError, KafkaError
 
 from ingest.log_kafka_client import KafkaSettings, new_consumer, new_producer
 from processors.hops_kafka import KafkaHops
@@ -28,6 +29,7 @@ from views.view import FanoutSettings, View
 _log = structlog.get_logger(__name__)
 
 _COMMIT_SECONDS = 1.0
+_PATIENCE_SECONDS = 60.0  # for a broker that is away while shards are taken
 _AWAY_SECONDS = 3.0  # what the broker gets to say goodbye
 
 
@@ -104,18 +106,11 @@ class PlainRunner:
             self._lanes.stopping = True
             await self._lanes.close()
             if self._consumer is not None and self._lanes.failure is None:
-                await self._bounded(self._commit(self._consumer))
+                await bounded(self._commit(self._consumer))
         if self._consumer is not None:
-            await self._bounded(self._consumer.stop())
+            await bounded(self._consumer.stop())
         if self._producer is not None:
-            await self._bounded(self._producer.stop())
-
-    async def _bounded(self, goodbye: object) -> None:
-        try:
-            async with asyncio.timeout(_AWAY_SECONDS):
-                await goodbye  # type: ignore[misc]
-        except (TimeoutError, KafkaError) as error:
-            _log.warning("views.broker_away_at_stop", error=repr(error))
+            await bounded(self._producer.stop())
 
     async def assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Open the lanes of these partitions where the store says they are."""
@@ -123,13 +118,25 @@ class PlainRunner:
         if consumer is None or lanes.stopping or lanes.failure is not None:
             return
         partitions = sorted(partitions)
-        first, end = await asyncio.gather(consumer.beginning_offsets(partitions), consumer.end_offsets(partitions))
+        first, end = await self._bounds(consumer, partitions)
         opened = await asyncio.gather(*(lanes.open(self._names[tp.topic], tp.partition) for tp in partitions))
         for tp, lane in zip(partitions, opened, strict=True):
             check_bounds(tp.topic, tp.partition, lane.offset, first[tp], end[tp])
             consumer.seek(tp, lane.offset)
         for tp, lane in zip(partitions, opened, strict=True):
             lanes.run(lane, _Partition(consumer, tp, markers=lane.topic == RECORDS))
+
+    async def _bounds(
+        self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
+    ) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        """The first and the end of each; the broker may be away for a minute."""
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            while True:
+                try:
+                    return await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
+                except KafkaError as error:
+                    _log.warning("views.no_bounds", error=repr(error))
+                    await asyncio.sleep(1.0)
 
     async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
         await self.lanes.close([self.place(tp) for tp in partitions])
@@ -140,7 +147,7 @@ class PlainRunner:
     async def _commit_forever(self, consumer: AIOKafkaConsumer) -> None:
         while True:
             await asyncio.sleep(_COMMIT_SECONDS)
-            await self._bounded(self._commit(consumer))
+            await bounded(self._commit(consumer))
 
     async def _commit(self, consumer: AIOKafkaConsumer) -> None:
         mine = consumer.assignment()
@@ -150,7 +157,10 @@ class PlainRunner:
             if (tp := TopicPartition(self.topics[topic], shard)) in mine
         }
         if offsets:
-            await consumer.commit(offsets)
+            try:
+                await consumer.commit(offsets)
+            except (KafkaError, IllegalStateError) as error:
+                _log.debug("views.commit_failed", error=repr(error))
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -192,6 +202,21 @@ class _Partition:
     async def position(self) -> int:
         """Past the markers of transactions, which are no messages."""
         return int(await self._consumer.position(self._tp)) if self._markers else 0
+
+
+async def bounded(goodbye: Coroutine[Any, Any, object], seconds: float = _AWAY_SECONDS) -> bool:
+    """Whether a client said goodbye in time, and well: with the broker away it raises, hangs or is cancelled inside."""
+    task = asyncio.create_task(goodbye)
+    _, pending = await asyncio.wait([task], timeout=seconds)
+    if pending:
+        task.cancel()
+        _log.warning("views.broker_away", after=seconds)
+        return False
+    error = None if task.cancelled() else task.exception()
+    if task.cancelled() or error is not None:
+        _log.warning("views.broker_away", error=repr(error))
+        return False
+    return True
 
 
 def topics_of(kafka: KafkaSettings, generation: str) -> dict[str, str]:
