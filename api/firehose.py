@@ -111,10 +111,14 @@ class FirehoseHub:
         return frames, self._seqs[end - 1] if end < len(self._seqs) else max(after, self._newest)
 
     async def past(self, after: int) -> tuple[list[bytes], int]:
-        """One page of the log above `after`, for a subscriber that is behind, and the seq it reaches."""
+        """One page of the log above `after`, for a subscriber that is behind, and the seq it reaches.
+
+        Where the log keeps nothing of it any more, what was there when nobody read is passed over.
+        """
+        floor = self._floor
         events = await self._log.read_firehose(after, _PAGE)
         shown = self._shown
-        return [event.frame() for event in events if shown(event.did)], events[-1].seq if events else after
+        return [event.frame() for event in events if shown(event.did)], events[-1].seq if events else max(after, floor)
 
     def _take(self, event: FirehoseEvent) -> None:
         self._newest = event.seq

@@ -213,6 +213,24 @@ async def test_a_ring_that_turned_over_many_times_gives_each_frame_once(tmp_path
     assert seen == [event.frame() for event in events]
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("cursor", [0, 1])
+async def test_who_asks_for_a_past_of_which_nothing_is_kept_is_sent_what_comes(tmp_path: Path, cursor: int) -> None:
+    log = await SqliteLog.open(tmp_path / "log.sqlite")
+    for status in ("deactivated", "active", "deactivated"):
+        await log.append(Account(ALICE, status))
+    await log.truncate(commits={}, records={}, now=2**52)
+    await log.close()
+
+    async with stage(tmp_path) as ready, ready.subscribe(cursor) as socket:
+        assert ready.hub.bounds()[:2] == (0, 3)
+        if cursor:
+            assert (await frame(socket))[1]["name"] == "OutdatedCursor"
+        await ready.subscribed()
+        await ready.say(1)
+        assert await seqs(socket, 1) == [4]
+
+
 async def test_many_subscribers_see_the_same_bytes(on_stage: Stage) -> None:
     async with on_stage.subscribe(0) as one, on_stage.subscribe(0) as two:
         await on_stage.say(3)
