@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 
 import structlog
@@ -29,27 +28,22 @@ from ingest.log import Appended, Follower, Head, LogAwayError, Reason, Value
 from ingest.log_kafka_client import KafkaSettings
 from ingest.log_kafka_pds_fold import fold, read_back, values
 from ingest.log_kafka_pds_heads import OwnHeads
+from ingest.log_kafka_pds_instance import Instance, ReplacedError
 from ingest.log_kafka_pds_read import ShardReader
-from ingest.log_kafka_pds_registry import check_domains, read_registry, registration
+from ingest.log_kafka_pds_registry import checkpoint_group
 from ingest.log_kafka_pds_rejections import Rejections
 from ingest.log_kafka_pds_txn import OutcomeUnknownError, Transactions
 from ingest.log_kafka_pds_writer import Batch, Writer
 from schemas.entries import Entry
 from schemas.entry_codec import decode
-from schemas.errors import InvariantError
 from schemas.syntax import Did
 from schemas.topics import COMMITS, shard_of
 
 SETTLE_SECONDS = 30.0
-_POLITE_SECONDS = 2.0
 _BACKOFF_SECONDS = 0.5
 _ENDS_SECONDS = 1.0
 
 _log = structlog.get_logger()
-
-
-class ReplacedError(InvariantError):
-    """Another process has this PDS's name: this one must not answer for it again."""
 
 
 def _unix_micros() -> int:
@@ -66,7 +60,7 @@ class KafkaPdsLog:
         self._commits = commits
         self._txns = Transactions(settings, f"{settings.cluster}-pds-{name}")
         self._shards = shards
-        self._instance = secrets.token_hex(8)
+        self._instance = Instance(settings, name, self._txns)
         self._ends = [0] * shards
         """By shard, the offset up to which our entries are in heads, and with the follower."""
         self._lost_before = [0] * shards
@@ -77,6 +71,7 @@ class KafkaPdsLog:
         self._follower: Follower | None = None
         self._stack = contextlib.AsyncExitStack()
         self.rejections = Rejections(settings, heads, self._refused)
+        self._failed: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self._writer: Writer
 
     @classmethod
@@ -103,20 +98,20 @@ class KafkaPdsLog:
             commits = await stack.enter_async_context(ShardReader(settings, COMMITS, shards))
             log = cls(settings, name, shards, heads, commits)
             stack.push_async_callback(log._txns.close)
-            await log._txns.start()
-            await log._register(domains)
+            await log._instance.register(domains)
             await log._catch_up()
             log._writer = Writer(
                 log._txns,
                 heads,
                 name=name,
                 shards=shards,
-                group=f"{settings.cluster}.pds.{name}",
+                group=checkpoint_group(settings, name),
                 now=now,
                 recover=log._recover,
                 checkpoints=log._checkpoints,
                 committed=committed,
             )
+            log._writer.task.add_done_callback(log._ended)
             stack.push_async_callback(log._writer.finish)
             stack.push_async_callback(log.rejections.close)
             log._stack = stack.pop_all()
@@ -136,7 +131,7 @@ class KafkaPdsLog:
 
     def follow(self, follower: Follower) -> None:
         self._follower = follower
-        self.rejections.start()
+        self.rejections.start().add_done_callback(self._ended)
 
     async def host(self, dids: Collection[Did]) -> None:
         """Heads that are not here, or may be too old to go on from, are read back: a pass over `records`."""
@@ -211,32 +206,17 @@ class KafkaPdsLog:
 
     async def stopped(self) -> BaseException:
         """Waits until the log has stopped by itself, and says why; the composition root ends the process then."""
-        tasks = [task for task in (self._writer.task, self.rejections.task) if task is not None]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return await asyncio.shield(self._failed)
+
+    def _ended(self, _: asyncio.Task[None]) -> None:
         failure = self._writer.failure or self.rejections.failure
-        if failure is None:
-            await asyncio.get_running_loop().create_future()
-        assert failure is not None
-        return failure
+        if failure is not None and not self._failed.done():
+            self._failed.set_result(failure)
 
     async def close(self) -> None:
         await self._stack.aclose()
 
     # --- the start ---
-
-    async def _register(self, domains: Sequence[str]) -> None:
-        registry = await read_registry(self._settings)
-        check_domains(registry, self._name, domains)
-        try:
-            await self._txns.commit(registration(registry, self._name, self._instance, domains), "", {})
-        except OutcomeUnknownError as error:
-            raise ReplacedError(
-                f"PDS {self._name!r}: expected to enter itself in the log, found {error}: is another process of this "
-                "name starting? Run one, and start it again"
-            ) from error
-        registry = await read_registry(self._settings)
-        check_domains(registry, self._name, domains)
-        self._check_instance(registry.instances)
 
     async def _catch_up(self) -> None:
         """After the fence: what is in now is all that the former process can ever have been told of."""
@@ -265,7 +245,7 @@ class KafkaPdsLog:
         fenced, tries = error.fenced, 0
         while True:
             try:
-                await self._restart(polite=fenced)
+                await self._instance.restart(polite=fenced)
                 await self._settle(batch.shards)
                 break
             except ReplacedError:
@@ -283,27 +263,6 @@ class KafkaPdsLog:
             self._unsure.clear()
             self._known.notify_all()
         _log.warning("the unknown outcome is settled", accounts=len(batch.dids))
-
-    async def _restart(self, *, polite: bool) -> None:
-        """Start the producer again, if nobody has taken this name: before, so as not to fence them, and after.
-
-        A replacement enters itself in its first transaction, before it answers anybody: who does not see it after
-        having fenced it is the one that goes on, and it is not heard of.
-        """
-        for _ in range(int(_POLITE_SECONDS / _BACKOFF_SECONDS) if polite else 1):
-            self._check_instance((await read_registry(self._settings)).instances)
-            if polite:
-                await asyncio.sleep(_BACKOFF_SECONDS)
-        await self._txns.start()
-        self._check_instance((await read_registry(self._settings)).instances)
-
-    def _check_instance(self, instances: Mapping[str, str]) -> None:
-        found = instances.get(self._name)
-        if found != self._instance:
-            raise ReplacedError(
-                f"PDS {self._name!r}: expected instance {self._instance} in the log, found {found}: another process "
-                "has this name and this one has ended; give each PDS its own name (pds_name)"
-            )
 
     async def _settle(self, shards: Collection[int]) -> None:
         """Read what lies beyond what is known, and tell the follower of what is ours."""

@@ -4,7 +4,7 @@ Two kinds of key, both compacted; values are JSON:
 - `instance/NAME`: {"instance": ID}, written by each start in its first transaction, so that who was replaced can tell.
 - `domain/DOMAIN/NAME`: a claim, written once and never again, so that its offset stays: the smallest one owns the
   domain. Handles under it are made by that PDS alone, which is why they are unique (docs/decisions/0011).
-Does not own who may take which handle of its own (`ingest.pds.handles`).
+Checkpoints are offsets of groups of the same names. Does not own who may take which handle (`ingest.pds.handles`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import msgspec
 import orjson
 
-from ingest.log_kafka_client import KafkaSettings
+from ingest.log_kafka_client import KafkaSettings, new_admin
 from ingest.log_kafka_pds_read import ShardReader
 from ingest.log_kafka_pds_txn import Outgoing
 from schemas.errors import InvariantError
@@ -47,6 +47,27 @@ async def read_registry(settings: KafkaSettings) -> Registry:
             domain, _, name = rest.partition("/")
             claims.setdefault(domain, []).append((offset, name))
     return Registry(instances, {domain: tuple(name for _, name in sorted(found)) for domain, found in claims.items()})
+
+
+def checkpoint_group(settings: KafkaSettings, name: str) -> str:
+    """The group whose offsets are a PDS's checkpoints."""
+    return f"{settings.cluster}.pds.{name}"
+
+
+async def read_checkpoints(settings: KafkaSettings, shards: int) -> dict[str, dict[int, int]]:
+    """By PDS and shard, the offset of `commits` that it is complete to; 0 where it has told none: it needs all."""
+    names = (await read_registry(settings)).instances
+    admin = new_admin(settings)
+    try:
+        await admin.start()
+        found: dict[str, dict[int, int]] = {}
+        for name in names:
+            told = await admin.list_consumer_group_offsets(checkpoint_group(settings, name))
+            places = {part.partition: place.offset for part, place in told.items()}
+            found[name] = {shard: max(0, places.get(shard, 0)) for shard in range(shards)}
+        return found
+    finally:
+        await admin.close()
 
 
 def registration(registry: Registry, name: str, instance: str, domains: Sequence[str]) -> list[Outgoing]:

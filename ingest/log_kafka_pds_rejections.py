@@ -34,8 +34,9 @@ class Rejections:
         self.failure: BaseException | None = None
         self.task: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
+    def start(self) -> asyncio.Task[None]:
         self.task = asyncio.get_running_loop().create_task(self._run(), name="pds-rejections")
+        return self.task
 
     async def close(self) -> None:
         if self.task is not None:

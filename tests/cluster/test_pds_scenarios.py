@@ -11,6 +11,7 @@ import pytest
 from ingest.log import Head
 from ingest.log_kafka_client import KafkaSettings
 from ingest.log_kafka_derive import DeriveWorker
+from ingest.log_kafka_pds_registry import read_checkpoints
 from ingest.log_kafka_topics import ensure_topics
 from ingest.pds.writes import Write
 from schemas.errors import InvariantError, XrpcError
@@ -176,6 +177,20 @@ async def test_two_pdses_never_hand_out_one_domain(world, kafka, tmp_path):
         await thief.open()
 
     assert (await world.account()).handle.endswith(world.domain)
+
+
+async def test_checkpoints_are_published_and_hold_no_more_than_is_needed(world, kafka):
+    did = (await world.account()).did
+    await world.post(did)
+    await world.pds._parts.heads.flush_all()
+    ends = dict(enumerate(world.log._heads.complete))
+
+    await world.close()
+    told = (await read_checkpoints(kafka, SHARDS))[world.name]
+
+    assert all(told[shard] >= end for shard, end in ends.items())
+    await world.open()
+    assert world.pds._parts.replay.replayed == 0
 
 
 async def test_a_password_still_opens_the_account_after_a_restart(world):
