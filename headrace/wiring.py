@@ -37,7 +37,8 @@ from ingest.log_sqlite import SqliteLog
 from ingest.pds.parts import Parts
 from ingest.pds.pds import Pds
 from processors.audit import Auditor
-from processors.rebuild_embedded import Copy, EmbeddedGenerations
+from processors.rebuild_copy import Copy
+from processors.rebuild_embedded import EmbeddedGenerations
 from schemas import lexicon
 
 

@@ -15,6 +15,7 @@ import structlog
 
 from ingest.log import RecordsReader
 from processors.rebuild import CATCH_UP_SECONDS, GAP_MOST, Diff, Standing
+from processors.rebuild_copy import Copy, stop, unlink, unread
 from processors.rebuild_diff import compare
 from processors.run_embedded import EmbeddedRunner, RunnerStoppedError
 from schemas import crash
@@ -41,23 +42,10 @@ from views.view import FanoutSettings, View
 
 _MOST = 3  # generations at once: each takes its part of the one core there is
 _CACHE_MIB = 32  # of a generation that is not read
-_READERS_SECONDS = 10.0  # that a drop waits for requests under way
 _SAID_SECONDS = 5.0
 _LOG = "log"
 
 _log = structlog.get_logger(__name__)
-
-
-class Copy:
-    """One generation that is kept up."""
-
-    def __init__(self, name: str, path: Path, store: SqliteStore, runner: EmbeddedRunner, cached: CachedStore) -> None:
-        self.name = name
-        self.path = path
-        self.store = store
-        self.runner = runner
-        self.cached = cached
-        self.ready: asyncio.Task[None] | None = None
 
 
 class EmbeddedGenerations:
@@ -214,7 +202,7 @@ class EmbeddedGenerations:
 
     async def _begin(self, name: str) -> Copy:
         # What a drop that was cut short left behind belongs to nobody.
-        _unlink(file_of(self._directory, name))
+        unlink(file_of(self._directory, name))
         await self._registry.add(self._new(name, shape_of([view.table for view in self.views])))
         crash.point("generation.after_add")
         copy = await self._start(name)
@@ -299,7 +287,7 @@ class EmbeddedGenerations:
             standing = self._of(generation)
             copy = self._copies.pop(name, None)
             if copy is not None:
-                await _stop(copy)
+                await stop(copy)
             await self._registry.remove(name)
             crash.point("generation.mid_drop")
             if copy is not None:
@@ -307,9 +295,9 @@ class EmbeddedGenerations:
                 readers = weakref.ref(copy.cached)
                 del copy
                 if name not in self._faults:  # a failure keeps its frames, and nobody reads what stands still
-                    await _unread(readers)
+                    await unread(readers)
                 await store.close()
-            _unlink(file_of(self._directory, name))
+            unlink(file_of(self._directory, name))
             self._faults.pop(name, None)
             return standing
 
@@ -387,34 +375,6 @@ class EmbeddedGenerations:
 
     async def close(self) -> None:
         for copy in self._copies.values():
-            await _stop(copy)
+            await stop(copy)
             await copy.store.close()
         self._copies.clear()
-
-
-async def _stop(copy: Copy) -> None:
-    await copy.runner.stop()
-    if copy.ready is not None:
-        copy.ready.cancel()
-        await asyncio.wait((copy.ready,))
-
-
-async def _unread(cached: weakref.ref[CachedStore]) -> None:
-    """Return when no request holds on to it any more (each ends with what it began with), or after a bound."""
-    if cached() is None:
-        return
-    gone = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    last = weakref.finalize(cached(), loop.call_soon, gone.set)
-    try:
-        async with asyncio.timeout(_READERS_SECONDS):
-            await gone.wait()
-    except TimeoutError:
-        _log.warning("views.still_read")
-    finally:
-        last.detach()
-
-
-def _unlink(path: Path) -> None:
-    for end in ("", "-wal", "-shm"):
-        path.with_name(path.name + end).unlink(missing_ok=True)
