@@ -1,0 +1,236 @@
+"""Generations of a cluster: built beside while the log goes on, compared, flipped to and back, dropped; and commands
+that die half way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from ingest.log_kafka_client import KafkaSettings, new_admin
+from ingest.log_kafka_topics import _configs
+from processors.rebuild_kafka import ClusterGenerations
+from processors.run_plain import PlainRunner
+from schemas.errors import InvariantError
+from tests.conftest import ROOT
+from tests.support.cluster_views import TABLES, Feed, caught_up, made_network, same_rows, topics
+from tests.support.cql_store import drop_all
+from tests.support.kafka_log import drop_topics
+from tests.support.random_network import RandomNetwork
+from views import ALL, posts
+from views.generations import GenerationError
+from views.generations_scylla import CqlRegistry
+from views.store_scylla import CqlSettings, ScyllaStore
+
+pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module")]
+
+SHARDS = 2
+
+
+class Cluster:
+    """A log with a network's history, its registry, and workers of generations in this process."""
+
+    async def open(self, kafka, cql, directory):
+        self.kafka, self.cql = kafka, cql
+        await topics(kafka, SHARDS)
+        self.registry = await CqlRegistry.open(cql)
+        self.generations = self.on(ALL)
+        self.network = await made_network(directory, 3, shards=SHARDS, steps=80)
+        self.people = RandomNetwork(random.Random(8), self.network.dids, self.network.now)
+        self.feed = Feed(kafka, self.network)
+        self.runners = {}
+        self.stores = {}
+        return self
+
+    def on(self, views):
+        return ClusterGenerations(
+            self.registry, self.kafka, self.cql, views, shards=SHARDS, now=lambda: time.time_ns() // 1000
+        )
+
+    async def work(self, name, views=ALL):
+        generation = await self.generations.enter(name)
+        store = self.stores[name] = await ScyllaStore.open(self.cql, name, TABLES, create=False)
+        runner = self.runners[name] = PlainRunner(
+            self.kafka,
+            store,
+            views,
+            generation=name,
+            shards=SHARDS,
+            settings=self.network.settings,
+            held=generation.state == "building",
+        )
+        await runner.start()
+
+    async def rest(self, name):
+        await self.runners.pop(name).stop()
+        await self.stores.pop(name).close()
+
+    async def act(self, steps):
+        for step in self.people.steps(steps):
+            await self.network.do(step)
+        await self.network.settle()
+        await self.feed.send()
+
+    async def seen(self, name):
+        await caught_up(self.stores[name], self.feed.ends, self.runners[name])
+
+    async def states(self):
+        return {each.name: each.state for each in await self.generations.all()}
+
+    async def ready(self, name):
+        await self.seen(name)
+        async with asyncio.timeout(30):
+            while (await self.generations.advance(name)).state == "building":
+                pass
+
+    async def command(self, *words, crash=""):
+        sets = {
+            "kafka_servers": self.kafka.servers,
+            "cluster": self.kafka.cluster,
+            "cql_hosts": self.cql.hosts[0],
+            "cql_port": self.cql.port,
+            "cql_keyspace": self.cql.keyspace,
+            "shards": SHARDS,
+        }
+        arguments = [word for name, value in sets.items() for word in ("--set", f"{name}={value}")]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "headrace", *words, *arguments, "--json"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            env={**os.environ, "HEADRACE_CRASH": crash},
+        )
+        said, complained = await process.communicate()
+        return process.returncode, said, complained.decode()
+
+    async def lag(self):
+        """min.compaction.lag.ms of `records`."""
+        admin = new_admin(self.kafka)
+        await admin.start()
+        try:
+            found = await _configs(admin, [self.kafka.topic("records")])
+        finally:
+            await admin.close()
+        return int(found[self.kafka.topic("records")]["min.compaction.lag.ms"])
+
+    async def close(self):
+        for name in list(self.runners):
+            await self.rest(name)
+        names = [each.name for each in await self.registry.all()]
+        await self.registry.close()
+        await self.network.close()
+        await drop_topics(self.kafka)
+        await drop_all(self.cql, *names)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def cluster(kafka_servers, cql_address, cluster_name, tmp_path_factory):
+    kafka = KafkaSettings(servers=kafka_servers, cluster=cluster_name)
+    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name)
+    made = await Cluster().open(kafka, cql, tmp_path_factory.mktemp("log"))
+    yield made
+    await made.close()
+
+
+async def test_a_generation_s_life(cluster):
+    """In one order, as it takes a keyspace each: first start, build, diff, flip, flip back, drop."""
+    generations = cluster.generations
+    with pytest.raises(GenerationError, match="the first is made by headrace process, as g1"):
+        await generations.build("g2")
+    await cluster.work("g1")
+    await cluster.feed.send(40)
+    assert await cluster.states() == {"g1": "live"}
+    assert await cluster.lag() == 24 * 3_600_000
+    with pytest.raises(InvariantError, match="there is no generation g2: found g1"):
+        await generations.enter("g2")
+
+    code, said, complained = await cluster.command("views", "build")
+    assert code == 0, complained
+    assert orjson.loads(said)["state"] == "building"
+    assert await cluster.lag() > 10**15
+    for refused, why in (
+        (generations.flip("g2"), "wait for ready"),
+        (generations.flip("g1"), "live already"),
+        (generations.drop("g1"), "flip to another"),
+        (generations.build("g2"), "there is a generation g2"),
+        (generations.build("G"), "no name of a generation"),
+        (generations.diff("g1", "g9"), "there is no generation g9"),
+        (generations.skip("records", 0, 1, "why"), "already|no entry"),
+        (generations.skip("edges", 0, 1, "why"), "expected one of commits, records, edges.g1"),
+        (generations.skip("records", 7, 1, "why"), "shards 0 to 1"),
+        (generations.skip("records", 0, 10**9, "why"), "the newest is at"),
+    ):
+        with pytest.raises(GenerationError, match=why):
+            await refused
+    await cluster.seen("g1")
+    await cluster.work("g2")
+    await cluster.act(30)
+    await cluster.ready("g2")
+    assert await cluster.lag() == 24 * 3_600_000
+    assert await cluster.states() == {"g1": "live", "g2": "ready"}
+
+    acting = asyncio.create_task(cluster.act(30))
+    diff = await generations.diff("g1", "g2")
+    await acting
+    assert diff.equal, [view for view in diff.views if view.left != view.right]
+    assert sum(view.lines[0] for view in diff.views) > 100
+
+    assert (await cluster.command("views", "flip", "g2", crash="generation.before_flip:1"))[0] == -signal.SIGKILL
+    assert await cluster.states() == {"g1": "live", "g2": "ready"}
+    assert (await cluster.command("views", "flip", "g2", crash="generation.after_flip:1"))[0] == -signal.SIGKILL
+    assert await cluster.states() == {"g1": "retired", "g2": "live"}
+    assert await cluster.registry.live() == "g2"
+    assert (await generations.flip("g1")).state == "live"
+    assert (await generations.flip("g2")).state == "live"
+    await cluster.seen("g2")
+    await same_rows(cluster.stores["g2"], cluster.network, "after the flips")
+
+    with pytest.raises(GenerationError, match="g1 has 1 workers"):
+        await generations.drop("g1")
+    await cluster.rest("g1")
+    await cluster.act(5)
+    await cluster.seen("g2")
+    with pytest.raises(GenerationError, match="g1 does not follow the log"):
+        await generations.flip("g1")
+    assert (await cluster.command("views", "drop", "g1", crash="generation.mid_drop:1"))[0] == -signal.SIGKILL
+    assert await cluster.states() == {"g2": "live"}
+    code, _, complained = await cluster.command("views", "flip", "g1")
+    assert code == 3
+    assert "there is no generation g1: found g2" in complained
+
+
+async def test_another_projection_and_a_corrupted_row_are_named(cluster):
+    """After what a drop that died had left behind, under the same name."""
+    generations = cluster.generations
+    code, _, complained = await cluster.command("views", "build", "g1", crash="generation.after_add:1")
+    assert code == -signal.SIGKILL, complained
+    assert "crash: generation.after_add" in complained
+    sound = posts.VIEW.rows["app.bsky.feed.post"]
+    other = replace(posts.VIEW, rows={"app.bsky.feed.post": lambda post: [_other(row) for row in sound(post)]})
+    await cluster.work("g1", [other if view is posts.VIEW else view for view in ALL])
+    await cluster.ready("g1")
+
+    diff = await generations.diff("g2", "g1")
+
+    differing = [view for view in diff.views if view.left != view.right]
+    assert [view.view for view in differing] == ["posts"]
+    assert differing[0].rows
+    assert all(row.right == _other(row.left) for row in differing[0].rows)
+    await cluster.rest("g1")
+    await generations.drop("g1")
+    assert await cluster.states() == {"g2": "live"}
+
+
+def _other(row):
+    return (row[0], "other", *row[2:])
