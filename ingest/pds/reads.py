@@ -66,7 +66,7 @@ class Reads:
         stored = (await self._heads.get(did)).record(path)
         if stored is None or (cid is not None and stored.cid != cid) or self._accounts.record_takedown(uri):
             raise record_not_found(uri)
-        return _view(uri, stored.cid, stored.value)
+        return record_view(uri, stored.cid, stored.value)
 
     def foreign_record(self, did: Did, path: str, cid: Cid | None) -> RecordView:
         """A record of an account that is not ours, as the log's index has it. Raises as `record`."""
@@ -76,7 +76,7 @@ class Reads:
         known, found = index.head(did), index.record(did, path)
         if known is None or known.effective_status != "active" or found is None or cid not in (None, found[0]):
             raise record_not_found(uri)
-        return _view(uri, found[0], found[1])
+        return record_view(uri, found[0], found[1])
 
     async def held(self, did: Did, path: str) -> Cid | None:
         stored = (await self._heads.get(did)).record(path)
@@ -161,7 +161,8 @@ class Reads:
         return record_proof(await self._heads.get(did), path)
 
 
-def _view(uri: AtUri, cid: Cid, block: bytes) -> RecordView:
+def record_view(uri: AtUri, cid: Cid, block: bytes) -> RecordView:
+    """Raises XrpcError InvalidRecord for bytes that JSON cannot show."""
     try:
         return RecordView(uri, cid, record_to_json(block))
     except CborRefused as refused:
