@@ -76,6 +76,7 @@ TELLERS = {
     ("ingest/log_kafka_pds_writer.py", "_run"): "the PDS stops and says why",
     ("ingest/log_sqlite_writer.py", "_run"): "the log stops and says why",
     ("processors/run_embedded.py", "_run"): "the views stop and say why",
+    ("views/cql_session.py", "_send"): "whoever asked the store is told",
 }
 _BROAD = {"Exception", "BaseException"}
 _LEFT_OVER = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")
