@@ -13,6 +13,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
+from schemas import crash
 from tests.support.fast_network import STEP, FastNetwork, dids
 from tests.support.random_network import POST, Habits, RandomNetwork, Status, Write, key
 
@@ -29,8 +30,11 @@ def steps(seed: int, number: int, network: FastNetwork):
 
 
 async def main(directory: Path, seed: int, number: int, shards: int) -> None:
+    crash.arm(None)  # how many batches the beginning takes depends on the machine
     network = await FastNetwork(directory, dids(ACTORS), shards).open()
     await network.begin()
+    await network.settle()
+    crash.arm(os.environ.get(crash.ENVIRONMENT))
     for n, step in enumerate(steps(seed, number, network)):
         await network.do(step)
         os.write(1, f"did {n}\n".encode())
