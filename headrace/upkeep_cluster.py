@@ -6,13 +6,17 @@ Each goes on when the broker or the store is away: it is tried again. Does not o
 from __future__ import annotations
 
 import asyncio
+import time
 
 import structlog
 
 from headrace.river import River
+from ingest.log import LogAwayError
 from ingest.log_kafka_client import KafkaSettings
+from ingest.log_kafka_pds_registry import read_checkpoints
 from ingest.log_kafka_reach import AWAY
 from ingest.log_kafka_topics import delete_records
+from ingest.log_kafka_truncate import truncate_commits
 from processors.rebuild_kafka import ClusterGenerations
 from schemas.errors import InvariantError
 from schemas.topics import EDGES, FANOUT, hop
@@ -20,6 +24,7 @@ from views.store_scylla import ScyllaStore, StoreUnavailableError
 
 LOOK_SECONDS = 5.0
 HOPS_SECONDS = 300.0
+COMMITS_SECONDS = 600.0
 ADVANCE_SECONDS = 10.0
 
 _log = structlog.get_logger()
@@ -60,3 +65,14 @@ async def keep_hops_short(kafka: KafkaSettings, generation: str, store: ScyllaSt
             await delete_records(kafka, saved)
         except (*AWAY, StoreUnavailableError) as error:
             _log.warning("hops were not truncated", error=repr(error))
+
+
+async def keep_commits_short(kafka: KafkaSettings, shards: int) -> None:
+    """Until cancelled: `commits` is kept for 72 h, and from where derive and every PDS have come to."""
+    while True:
+        await asyncio.sleep(COMMITS_SECONDS)
+        try:
+            checkpoints = await read_checkpoints(kafka, shards)
+            await truncate_commits(kafka, shards, checkpoints, time.time_ns() // 1_000_000)
+        except (*AWAY, LogAwayError) as error:
+            _log.warning("commits were not truncated", error=repr(error))

@@ -9,6 +9,7 @@ from headrace.collector_cluster import DeriveCollector
 from headrace.lock import DirectoryLock
 from headrace.running import Running
 from headrace.settings import Settings
+from headrace.upkeep_cluster import keep_commits_short
 from headrace.wiring_cluster import about, kafka_settings, role_metrics, topics
 from headrace.wiring_store import cql_settings
 from ingest.log_kafka_derive import DeriveWorker
@@ -29,6 +30,7 @@ async def start(running: Running, settings: Settings) -> None:
     running.push(worker.stop)
     await worker.start()
     running.keep(worker.stopped(), "derive")
+    running.keep(keep_commits_short(kafka, settings.shards), "upkeep of commits")
     role_metrics(running)
     running.registry.register(DeriveCollector(worker))
 
