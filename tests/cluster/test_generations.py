@@ -210,7 +210,7 @@ async def test_a_generation_s_life(cluster):
     assert "there is no generation g1: found g2" in complained
 
 
-async def test_another_projection_and_a_corrupted_row_are_named(cluster):
+async def test_another_projection_is_named_row_by_row(cluster):
     """After what a drop that died had left behind, under the same name."""
     generations = cluster.generations
     code, _, complained = await cluster.command("views", "build", "g1", crash="generation.after_add:1")
