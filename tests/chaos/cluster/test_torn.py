@@ -11,6 +11,7 @@ import signal
 import pytest
 
 from schemas.crash import ENVIRONMENT
+from schemas.topics import EDGES
 from tests.chaos.cluster.trial import LONG, ROLES, SEED, trial
 from tests.support.random_network import Habits
 
@@ -23,24 +24,27 @@ POINTS = (
     "lane.after_progress",
     "lane.after_watermark",
 )
-ROUNDS = 8 if LONG else 2
+ROUNDS = 12 if LONG else 2
 QUARREL = Habits(post=10, like=30, repost=10, follow=20, delete=50, several=20, broken=0, odd=0, status=1, leave=1)
 
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_batch_that_was_torn_is_done_again_and_leaves_no_trace(tmp_path, kafka_servers, cql_address, role):
     hosts, port = (cql_address[0],), cql_address[1]
-    async with trial(tmp_path, kafka_servers, hosts, port, role, seed=SEED + 3, habits=QUARREL) as case:
+    async with trial(tmp_path, kafka_servers, hosts, port, role, seed=SEED + 3, habits=QUARREL, ahead=500) as case:
         await case.fleet.start("derive-1")
         case.world.flow()
         worker = case.fleet.worker(f"{role}-1")
         for n, point in enumerate(POINTS * ROUNDS):
             # One that dies, on whatever has piled up meanwhile, and at once another that dies elsewhere.
-            nth = case.dice.randrange(1, 12)
+            await case.moment()
+            nth = case.dice.randrange(1, 9)
             await worker.start({ENVIRONMENT: f"{point}:{nth}"})
             assert await worker.wait(60) == -signal.SIGKILL, worker.last_words()
             assert worker.log.read_text().count("crash: ") == n + 1, f"{point} did not fire"
         await worker.start()
         await case.recovered(f"{len(POINTS) * ROUNDS} torn batches")
 
-        await case.finish()
+        await case.finish(viewers=1)
+
+        assert await case.repeated(EDGES) > 20, "no batch died between what it sent and what it saved"

@@ -19,7 +19,8 @@ from aiokafka.structs import TopicPartition
 
 from ingest.log_kafka_client import KafkaSettings, new_consumer, new_producer
 from ingest.log_kafka_topics import ensure_hops, ensure_topics
-from schemas.topics import hop
+from processors import hop_codec
+from schemas.topics import EDGES, FANOUT, hop
 from tests.chaos.cluster.fleet import Fleet, Worker
 from tests.chaos.cluster.worker import GENERATION, Job
 from tests.chaos.cluster.world import World, until
@@ -63,7 +64,7 @@ class Trial:
         seen = sum(map(len, self.world.derived)) + self.dice.randrange(1, 60)
 
         async def came() -> bool:
-            return sum(map(len, self.world.derived)) >= seen
+            return self.world.full or sum(map(len, self.world.derived)) >= seen
 
         await until(came, lambda: f"{seen} entries in records", RECOVERY_SECONDS, self.world, self.fleet)
 
@@ -102,36 +103,55 @@ class Trial:
         entries = sum(self.world.ends())
         worst = max(self.times)
         print(f"chaos: {self.role}, seed {self.world.seed}: {entries} entries, {compared} answers, worst {worst:.1f} s")
+        print(f"chaos: sent again: {await self.repeated(EDGES)} of edges, {await self.repeated(FANOUT)} of fanout")
 
     def victim(self, role: str) -> Worker:
         return self.dice.choice(self.fleet.running(role))
 
     async def replay(self, topic: str, share: float) -> int:
         """Messages of a hop come once more, runs of them in order, behind all that is there; how many."""
-        settings = self.world.kafka
-        name, copied = settings.topic(hop(topic, GENERATION)), 0
-        consumer: AIOKafkaConsumer = new_consumer(settings)
-        parts = [TopicPartition(name, shard) for shard in range(SHARDS)]
-        consumer.assign(parts)
-        await consumer.start()
-        producer = new_producer(settings)
+        name, copied = self.world.kafka.topic(hop(topic, GENERATION)), 0
+        producer = new_producer(self.world.kafka)
         await producer.start()
         try:
-            for part, end in (await consumer.end_offsets(parts)).items():
-                old = []
-                while await consumer.position(part) < end:
-                    for messages in (await consumer.getmany(part, timeout_ms=500)).values():
-                        old += messages
+            for shard, old in enumerate(await self._messages(name)):
                 run = int(len(old) * share)
                 start = self.dice.randrange(len(old) - run + 1)
-                for message in old[start : start + run]:
-                    await producer.send(name, message.value, message.key, partition=part.partition)
+                for value in old[start : start + run]:
+                    await producer.send(name, value, partition=shard)
                 copied += run
             await producer.flush()
         finally:
             await producer.stop()
-            await consumer.stop()
         return copied
+
+    async def repeated(self, topic: str) -> int:
+        """How many messages of a hop say what one before them said: what was sent and not saved was sent again."""
+        found = 0
+        for values in await self._messages(self.world.kafka.topic(hop(topic, GENERATION))):
+            seen = set()
+            for value in values:
+                thing = hop_codec.decode(value)
+                if not isinstance(thing, hop_codec.Watermark):
+                    found += thing.src in seen
+                    seen.add(thing.src)
+        return found
+
+    async def _messages(self, name: str) -> list[list[bytes]]:
+        """All that is in a topic, by shard."""
+        consumer: AIOKafkaConsumer = new_consumer(self.world.kafka)
+        parts = [TopicPartition(name, shard) for shard in range(SHARDS)]
+        consumer.assign(parts)
+        await consumer.start()
+        found: list[list[bytes]] = [[] for _ in parts]
+        try:
+            for part, end in (await consumer.end_offsets(parts)).items():
+                while await consumer.position(part) < end:
+                    for messages in (await consumer.getmany(part, timeout_ms=500)).values():
+                        found[part.partition] += [message.value for message in messages]
+        finally:
+            await consumer.stop()
+        return found
 
 
 @asynccontextmanager
@@ -145,6 +165,7 @@ async def trial(
     seed: int,
     replication: int = 1,
     habits: Habits | None = None,
+    ahead: int = 150,
 ) -> AsyncIterator[Trial]:
     """A cluster of its own on a broker and a store that run; nothing works on it yet. Gone afterwards."""
     name = "chaos" + secrets.token_hex(4)
@@ -159,7 +180,7 @@ async def trial(
         await ensure_hops(kafka, GENERATION, SHARDS)
         store = await ScyllaStore.open(cql, GENERATION, [view.table for view in ALL], create=True)
         ending.push_async_callback(store.close)
-        world = World(directory / "twin", kafka, store, SHARDS, seed=seed, habits=habits or Habits())
+        world = World(directory / "twin", kafka, store, SHARDS, seed=seed, habits=habits or Habits(), ahead=ahead)
         ending.push_async_callback(world.close)
         fleet = Fleet(job, directory)
         ending.push_async_callback(fleet.close)

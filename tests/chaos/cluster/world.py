@@ -34,7 +34,6 @@ from views.store_scylla import ScyllaStore, StoreUnavailableError
 
 ACTORS = 8
 CHUNK = 10
-AHEAD = 150
 POLL_SECONDS = 0.05
 PAST = 6 * 3_600 * SECOND
 
@@ -43,13 +42,22 @@ class World:
     """Make one with `await World(...).open()`."""
 
     def __init__(
-        self, directory: Path, kafka: KafkaSettings, store: ScyllaStore, shards: int, *, seed: int, habits: Habits
+        self,
+        directory: Path,
+        kafka: KafkaSettings,
+        store: ScyllaStore,
+        shards: int,
+        *,
+        seed: int,
+        habits: Habits,
+        ahead: int,
     ) -> None:
         self.kafka = kafka
         self.store = store
         self.shards = shards
         self.seed = seed
         self._habits = habits
+        self._ahead = ahead
         self.dice = random.Random(seed)
         self.twin = FastNetwork(directory, dids(ACTORS), shards, TIGHT)
         self.derived: list[list[Derived]] = [[] for _ in range(shards)]
@@ -60,6 +68,8 @@ class World:
         self._flow: asyncio.Task[None] | None = None
         self._ending = AsyncExitStack()
         self.flowing = False
+        self.full = False
+        """Nothing flows for now: the views are too far behind."""
 
     async def open(self) -> World:
         ending = self._ending
@@ -103,7 +113,7 @@ class World:
         await self._copy()
 
     def flow(self) -> None:
-        """From now on something happens all the time, some entries ahead of the views."""
+        """From now on something happens all the time, up to `ahead` entries before the views."""
         self.flowing = True
         self._flow = self._task(self._go_on())
 
@@ -125,7 +135,8 @@ class World:
 
     async def _go_on(self) -> None:
         while self.flowing:
-            if sum(self.ends()) - sum(await self.shown()) < AHEAD:
+            self.full = sum(self.ends()) - sum(await self.shown()) >= self._ahead
+            if not self.full:
                 await self.feed(CHUNK)
             else:
                 await asyncio.sleep(POLL_SECONDS)
