@@ -23,6 +23,6 @@ async def _once(auditor: Auditor, generations: EmbeddedGenerations) -> None:
     copy = generations.live
     try:
         async with asyncio.timeout(_LONGEST_SECONDS):
-            await auditor.sample(copy.store, copy.runner.process_all, 1)
+            await auditor.sample(copy.store, copy.runner.reached, 1)
     except TimeoutError:
         return  # it was dropped meanwhile, or the machine is too busy to be looked at

@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 from ingest.log_sqlite_rows import of_row
-from ingest.log_sqlite_schema import open_reader, rows_of
+from ingest.log_sqlite_schema import meta, newest, open_reader, rows_of
 from schemas.entries import Derived
 
 _COLUMNS = "r.id, r.kind, h.did, r.path, r.cid, r.value, r.rev, r.first_time, r.time"
@@ -49,6 +49,14 @@ class SqliteAccounts:
         rows += rows_of(self._reader, _OWN, (did,))
         rows += rows_of(self._reader, _TAKEDOWNS, (f"at://{did}/", f"at://{did}0"))
         return [of_row(row) for row in sorted(rows, key=lambda row: row[0])]
+
+    async def ends(self) -> list[int]:
+        """By shard, the newest entry of `records` that the others of these questions may have been answered from.
+
+        The file is a moment ahead of what the log tells its readers.
+        """
+        shards = meta(self._reader, "shards") or 0
+        return [newest(self._reader, "records", shard) for shard in range(shards)]
 
     async def live(self, did: str, path: str) -> bool:
         return bool(rows_of(self._reader, _IS_LIVE, (did, path)))

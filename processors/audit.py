@@ -9,8 +9,8 @@ So a row lost, left over or changed is found from the side of whoever made it, a
 Not covered: tables that depend on order between shards (`processors.digest.ORDER_DEPENDENT`), single rows of accounts
 and records that the log knows nothing of, accounts and subjects above the bounds below.
 
-A difference counts when it is the same twice with the views at the end of the log in between. Does not own when audits
-are made, nor how an account is found in the log (`Accounts`).
+A difference counts when it is the same twice, the views having passed in between all that the first rested on. Does not
+own when audits are made, nor how an account is found in the log (`Accounts`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ from views.view import FanoutSettings, View
 ENTRIES_MOST: Final = 5_000  # entries of one account
 SUBJECTS_MOST: Final = 8  # subjects whose interactions are counted
 MEMBERS_MOST: Final = 2_000  # rows of one partition that are counted
+Reached = Callable[[int, int, float], Awaitable[bool]]
+
 _ATTEMPTS: Final = 4
+_WAIT_SECONDS: Final = 60.0
 _LOGGED: Final = 20
 
 _log = structlog.get_logger(__name__)
@@ -54,13 +57,17 @@ class Accounts(Protocol):
         """The newest entry of each key that is there, in order of offset; None when there are more than `limit`."""
         ...
 
+    async def ends(self) -> list[int]:
+        """By shard, the newest entry of `records` that the other answers may rest on."""
+        ...
+
     async def live(self, did: str, path: str) -> bool:
         """Whether there is a record at "collection/rkey"."""
         ...
 
 
 class Auditor:
-    """`audited` accounts and `divergent` rows, ever. `caught_up` returns when the views have seen what the log held."""
+    """`audited` accounts and `divergent` rows, ever. `reached` waits for the views (`EmbeddedRunner.reached`)."""
 
     def __init__(
         self, accounts: Accounts, views: Sequence[View], skipped: Callable[[str], Collection[int]] = lambda _: ()
@@ -75,19 +82,21 @@ class Auditor:
         self.too_large = 0
         self.divergent = 0
 
-    async def sample(self, store: Store, caught_up: Callable[[], Awaitable[None]], count: int) -> list[Difference]:
+    async def sample(self, store: Store, reached: Reached, count: int) -> list[Difference]:
         """Audit so many accounts taken at random; what differs is counted, logged and returned."""
         found: list[Difference] = []
         for did in await self._accounts.sample(count):
-            found += await self.audit(did, store, caught_up)
+            found += await self.audit(did, store, reached)
         return found
 
-    async def audit(self, did: str, store: Store, caught_up: Callable[[], Awaitable[None]]) -> list[Difference]:
+    async def audit(self, did: str, store: Store, reached: Reached) -> list[Difference]:
         """What the views say of one account and the log does not, or the other way round (`left` is the log's)."""
         seen: list[Difference] | None = None
         seed = random.getrandbits(32)
         for _ in range(_ATTEMPTS):
-            await caught_up()
+            for shard, end in enumerate(await self._accounts.ends()):
+                while not await reached(shard, end, _WAIT_SECONDS):
+                    continue
             entries = await self._accounts.entries(did, ENTRIES_MOST)
             if entries is None:
                 self.too_large += 1

@@ -42,7 +42,7 @@ async def auditor(network, monkeypatch):
 async def everything(auditor, network):
     found = []
     for did in network.dids:
-        found += await auditor.audit(did, network.store, network.runner.process_all)
+        found += await auditor.audit(did, network.store, network.runner.reached)
     return found
 
 
@@ -50,6 +50,21 @@ async def test_views_that_followed_the_log_have_nothing_to_name(auditor, network
     assert await everything(auditor, network) == []
     assert auditor.audited == len(network.dids)
     assert auditor.divergent == 0
+
+
+async def test_what_the_views_have_not_seen_yet_is_no_difference(auditor, network):
+    """Also while the file holds what the log has not told anybody."""
+    seen = []
+
+    async def reached(shard, offset, seconds):
+        seen.append((shard, offset))
+        return await network.runner.reached(shard, offset, seconds)
+
+    for step in RandomNetwork(random.Random(9), network.dids, network.now).steps(5):
+        await network.do(step)
+        for did in network.dids:
+            assert await auditor.audit(did, network.store, reached) == []
+    assert {(shard, network.log.records_end(shard)) for shard in range(4)} <= set(seen)
 
 
 async def test_every_account_is_sampled_sooner_or_later(auditor, network):
