@@ -25,6 +25,7 @@ from processors.batch import Stages
 from processors.decode import Decoder
 from processors.digest import Lines, comparable
 from processors.plan import Plan
+from processors.rebuild import shown
 from processors.rebuild_diff import Difference
 from schemas.entries import Derived
 from schemas.lexicon import load
@@ -116,7 +117,8 @@ class Auditor:
     def _report(self, did: str, found: list[Difference]) -> None:
         self.divergent += len(found)
         for each in found[:_LOGGED]:
-            _log.error("views.divergent", account=did, view=each.view, key=each.key, log=each.left, store=each.right)
+            left, right = (None if row is None else shown(row) for row in (each.left, each.right))
+            _log.error("views.divergent", account=did, view=each.view, key=shown(each.key), log=left, store=right)
 
     async def _compare(self, did: str, entries: Sequence[Derived], store: Store, seed: int) -> list[Difference]:
         batch = await self._recompute(entries, self._skipped(did))

@@ -88,13 +88,13 @@ def _of_view(view: ViewDiff) -> Mapping[str, object]:
 
 def _of_row(row: Difference) -> Mapping[str, object]:
     return {
-        "key": _shown(row.key),
+        "key": shown(row.key),
         "statics": row.statics,
-        "left": None if row.left is None else _shown(row.left),
-        "right": None if row.right is None else _shown(row.right),
+        "left": None if row.left is None else shown(row.left),
+        "right": None if row.right is None else shown(row.right),
     }
 
 
-def _shown(values: Sequence[object]) -> list[object]:
+def shown(values: Sequence[object]) -> list[object]:
     """Bytes as text, cut where they are long."""
     return [value[:200].decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value for value in values]
