@@ -93,13 +93,13 @@ class Fleet:
         self._job = job
         self._directory = directory
         self.workers: dict[str, Worker] = {}
-        self.tended = False
+        self._tended: set[str] = set()
         self.restarts = 0
         self._restarting: dict[str, asyncio.Task[None]] = {}
 
-    def tend(self) -> None:
-        """From now on a worker that fails (1) is started again, as whatever runs it would do; they are counted."""
-        self.tended = True
+    def tend(self, *names: str) -> None:
+        """From now on these, when they fail (1), are started again, as whatever runs them would do; it is counted."""
+        self._tended.update(names)
 
     def worker(self, name: str) -> Worker:
         """`name` is "<role>-<anything>"."""
@@ -123,7 +123,7 @@ class Fleet:
                 del self._restarting[name]
                 task.result()
         for name, worker in self.workers.items():
-            if self.tended and worker.code == 1 and not worker.expected and name not in self._restarting:
+            if name in self._tended and worker.code == 1 and not worker.expected and name not in self._restarting:
                 self.restarts += 1
                 self._restarting[name] = asyncio.create_task(worker.start())
             if name in self._restarting:

@@ -33,7 +33,7 @@ async def _all_die_in_turn(directory: Path, stack: Stack, role: str) -> None:
     place = (directory, stack.servers, stack.hosts, stack.port, role)
     async with trial(*place, seed=SEED + 2, replication=stack.replication) as case:
         await case.fleet.start("derive-1", f"{role}-1", f"{role}-2")
-        case.fleet.tend()
+        case.fleet.tend(*case.fleet.workers)
         case.world.flow()
         await case.recovered("the start")
         for _ in range(ROUNDS):
