@@ -145,7 +145,7 @@ class Dispatcher:
                 viewer, fresh = ctx.viewer, services.fresh
                 if viewer is not None and ctx.auth is not None and ctx.auth.kind is fresh.waits_for:
                     await fresh.wait(viewer, headers.get("Atproto-Repo-Rev"))
-                    rev = await services.appview.repo_rev(viewer)
+                    rev = await fresh.rev(viewer, services.appview)
                     if rev is not None:
                         ctx.set_header("Atproto-Repo-Rev", rev)
             response = await self._respond(await endpoint.handle(ctx), ctx, request, limit)

@@ -7,7 +7,7 @@ holds comes back. Answers are bounded in size and time and passed on as they are
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import aiohttp
 import structlog
@@ -16,6 +16,7 @@ from yarl import URL
 from api.proxy import check_proxy
 from api.xrpc import Answer, Ctx, Endpoint, Handler, Kind, Raw
 from schemas.errors import XrpcError
+from schemas.syntax import Handle
 
 ANSWER_MAX = 16 * 1024 * 1024
 SECONDS = 15.0
@@ -73,6 +74,45 @@ class AppViewClient:
 def forwarded(endpoints: Iterable[Endpoint], client: AppViewClient) -> tuple[Endpoint, ...]:
     """The same queries, answered by the AppView: parameters, credentials and limits are judged here first."""
     return tuple(Endpoint(each.nsid, _handler(client), each.auth) for each in endpoints)
+
+
+def falling_back(endpoints: Iterable[Endpoint], client: AppViewClient) -> tuple[Endpoint, ...]:
+    """The same endpoints; those below ask the AppView about accounts that do not live here."""
+    return tuple(
+        Endpoint(each.nsid, _or_elsewhere(each, _LIVES_HERE[each.nsid], client), each.auth, each.points)
+        if each.nsid in _LIVES_HERE
+        else each
+        for each in endpoints
+    )
+
+
+async def _is_our_handle(ctx: Ctx, handle: str) -> bool:
+    """Also one that nobody has, under a domain of ours."""
+    pds, name = ctx.services.pds, handle.lower()
+    return name.endswith(pds.settings.handle_domains) or await pds.local_handle(Handle(name)) is not None
+
+
+async def _is_our_repo(ctx: Ctx, repo: str) -> bool:
+    return ctx.services.pds.hosts(repo) if repo.startswith("did:") else await _is_our_handle(ctx, repo)
+
+
+_LIVES_HERE: dict[str, Callable[[Ctx], Awaitable[bool]]] = {
+    "com.atproto.identity.resolveHandle": lambda ctx: _is_our_handle(ctx, ctx.params["handle"]),
+    "com.atproto.repo.getRecord": lambda ctx: _is_our_repo(ctx, ctx.params["repo"]),
+}
+
+
+def _or_elsewhere(here: Endpoint, lives_here: Callable[[Ctx], Awaitable[bool]], client: AppViewClient) -> Handler:
+    async def handle(ctx: Ctx) -> Answer:
+        if await lives_here(ctx):
+            return await here.handle(ctx)
+        try:
+            return await here.handle(ctx)
+        except XrpcError:
+            assert ctx.request is not None, "what is forwarded came over HTTP"
+            return await client.get(ctx.nsid, ctx.request.rel_url.raw_query_string, {})
+
+    return handle
 
 
 def _handler(client: AppViewClient) -> Handler:

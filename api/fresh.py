@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from api.appview.reader import AppViewReader
 from api.metrics import HttpMetrics
 from api.xrpc import Kind
 
@@ -22,6 +23,10 @@ class Fresh(Protocol):
 
     async def wait(self, viewer: str, said: str | None) -> None:
         """`said` is the rev of the viewer's repo by the request's `Atproto-Repo-Rev`. Returns within WAIT_SECONDS."""
+        ...
+
+    async def rev(self, viewer: str, appview: AppViewReader) -> str | None:
+        """The rev of the viewer's repo that every view holds; None when none is known to be held."""
         ...
 
 
@@ -55,3 +60,6 @@ class ReadYourWrites:
         place = self._newest(viewer)
         if place is not None and not await self._progress.reached(place[0], place[1], self._seconds):
             self._timed_out.inc()
+
+    async def rev(self, viewer: str, appview: AppViewReader) -> str | None:
+        return await appview.repo_rev(viewer)  # all views are written in one transaction

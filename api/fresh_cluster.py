@@ -11,10 +11,10 @@ import asyncio
 import time
 from collections import OrderedDict
 
+from api.appview.reader import AppViewReader
 from api.fresh import WAIT_SECONDS
 from api.metrics import HttpMetrics
 from api.xrpc import Kind
-from schemas.syntax import Did
 from schemas.tid import Tid
 from schemas.topics import shard_of
 from views import heads
@@ -39,21 +39,29 @@ class Completeness:
 
     async def reach(self, shard: int, offset: int) -> None:
         """Return once all views are complete to `offset`; the caller bounds the time."""
-        while self._vector[shard] < offset:
-            if self._looking is None:
-                self._looking = asyncio.ensure_future(self._look())
-                self._looking.add_done_callback(self._looked_once)
-            await asyncio.shield(self._looking)
+        while not self.holds(shard, offset):
+            await self.look()
+
+    def holds(self, shard: int, offset: int) -> bool:
+        """As of the newest look."""
+        return self._vector[shard] >= offset
+
+    async def look(self) -> None:
+        # One that is done may not be joined: to await it does not give the loop a turn, and it saw what was.
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look())
+            self._looking.add_done_callback(_heard)
+        await asyncio.shield(self._looking)
 
     async def _look(self) -> None:
         await asyncio.sleep(max(0.0, self._looked + _LOOK_SECONDS - time.monotonic()))
         self._vector = complete(await self._store.progress(), self._shards)
         self._looked = time.monotonic()
 
-    def _looked_once(self, looking: asyncio.Future[None]) -> None:
-        self._looking = None
-        if not looking.cancelled():
-            looking.exception()  # who still waits has been told
+
+def _heard(looking: asyncio.Future[None]) -> None:
+    if not looking.cancelled():
+        looking.exception()  # who still waits has been told
 
 
 class ReadSaidRev:
@@ -76,11 +84,29 @@ class ReadSaidRev:
         try:
             async with asyncio.timeout(self._seconds):
                 offset = await self._offset(viewer, said)
-                await self._completeness.reach(shard_of(Did(viewer), self._shards), offset)
+                await self._completeness.reach(shard_of(viewer, self._shards), offset)
         except TimeoutError:
             self._timed_out.inc()
             return
-        self._known[viewer] = said
+        self._remember(viewer, said)
+
+    async def rev(self, viewer: str, appview: AppViewReader) -> str | None:  # noqa: ARG002 - the same store
+        """`heads` may be ahead of other views: what it says counts once all are complete to it."""
+        (row,) = await self._store.get_many(heads.TABLE, ((viewer,),))
+        if row is None:
+            return None
+        shard, known = shard_of(viewer, self._shards), self._known.get(viewer)
+        if known is not None and known >= row[_REV]:
+            return known
+        if not self._completeness.holds(shard, row[_OFFSET]):
+            await self._completeness.look()
+        if self._completeness.holds(shard, row[_OFFSET]):
+            known = str(row[_REV])
+            self._remember(viewer, known)
+        return known
+
+    def _remember(self, viewer: str, rev: str) -> None:
+        self._known[viewer] = rev
         self._known.move_to_end(viewer)
         if len(self._known) > _KNOWN:
             self._known.popitem(last=False)

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from api import apps, well_known
-from api.appview import images
+from api.appview import atproto, images
 from api.appview.gate import GatedStore
 from api.appview.reader import AppViewReader
 from api.appview.together import at_once
@@ -77,6 +77,7 @@ async def start(running: Running, settings: Settings) -> None:
         services,
         bound,
         authenticator=Authenticator(None, resolver, shared.appview_names(config), ""),
+        pds=atproto.ENDPOINTS,
         views=apps.VIEWS,
         pages=well_known.pages(services, shared.nobody),
         prefixes={images.PREFIX: images.redirect(resolver, shows)},

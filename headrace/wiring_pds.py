@@ -10,7 +10,7 @@ from typing import Any
 from api import apps, well_known
 from api.auth import Authenticator
 from api.firehose import FirehoseHub
-from api.forward import AppViewClient, forwarded
+from api.forward import AppViewClient, falling_back, forwarded
 from api.metrics import HttpMetrics
 from api.xrpc import Endpoint, Services
 from headrace import wiring_shared as shared
@@ -91,7 +91,7 @@ async def start(running: Running, settings: Settings) -> None:
         services,
         bound,
         authenticator=Authenticator(here.tokens, resolver, {config.service_did}, config.admin_token),
-        pds=(*apps.PDS, *_of_the_appview(running, settings)),
+        pds=_endpoints(running, settings),
         pages=well_known.pages(services, here.local_handle),
     )
     running.callback(hub.close)
@@ -102,9 +102,10 @@ async def start(running: Running, settings: Settings) -> None:
     await shared.serve_ops(running, ops, status=status, ready=lambda: not log.away, token=config.ops_token)
 
 
-def _of_the_appview(running: Running, settings: Settings) -> tuple[Endpoint, ...]:
+def _endpoints(running: Running, settings: Settings) -> tuple[Endpoint, ...]:
+    """Without an AppView what it would answer is not implemented here."""
     if settings.appview_url is None:
-        return ()
+        return apps.PDS
     client = AppViewClient(settings.appview_url)
     running.push(client.close)
-    return forwarded(apps.VIEWS, client)
+    return (*falling_back(apps.PDS, client), *forwarded(apps.VIEWS, client))

@@ -25,4 +25,5 @@ def cql_settings(settings: Settings) -> CqlSettings:
         password=None if password is None else secrets.read(password, "cql_password_file"),
         ssl_ca=as_text(settings.cql_ssl_ca),
         epoch=settings.cql_epoch,
+        driver=settings.cql_driver,
     )

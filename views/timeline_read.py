@@ -198,15 +198,10 @@ class TimelineReader:
 
     async def _renew(self, seconds: float) -> None:
         """Read the big authors once for all who wait for them; what is read belongs to the moment it began."""
-        if self._reading is None:
+        if self._reading is None or self._reading.done():
             self._reading = asyncio.ensure_future(self._read_all(time.monotonic() + seconds))
-            self._reading.add_done_callback(self._renewed)
+            self._reading.add_done_callback(_heard)
         await asyncio.shield(self._reading)
-
-    def _renewed(self, reading: asyncio.Future[None]) -> None:
-        self._reading = None
-        if not reading.cancelled():
-            reading.exception()  # who waits has been told
 
     async def _read_all(self, until: float) -> None:
         found = await asyncio.gather(*(self._read_bucket(bucket) for bucket in range(big_authors.PARTITIONS)))
@@ -238,6 +233,11 @@ class TimelineReader:
                 break
             after = rows[-1][1:3]
         return found
+
+
+def _heard(reading: asyncio.Future[None]) -> None:
+    if not reading.cancelled():
+        reading.exception()  # who waits has been told
 
 
 def _rank(position: Key) -> Key:

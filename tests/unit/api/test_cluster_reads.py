@@ -105,6 +105,22 @@ async def test_a_rev_that_does_not_come_is_waited_for_briefly_and_counted() -> N
     assert timeouts(registry) == 1
 
 
+async def test_a_rev_is_said_once_every_view_holds_it() -> None:
+    store = Views()
+    store.rev, store.offset, store.reached = REVS[0], 3, 3
+    fresh, _ = waiting(store, 0.02)
+    await fresh.wait(DID, REVS[0])
+
+    held = await fresh.rev(DID, None)
+    store.rev, store.offset = REVS[1], 4
+    await fresh.wait(DID, REVS[1])
+    still = await fresh.rev(DID, None)
+    store.reached = 4
+    risen = await fresh.rev(DID, None)
+
+    assert (held, still, risen) == (REVS[0], REVS[0], REVS[1])
+
+
 async def test_all_who_wait_share_the_looks_at_progress() -> None:
     store = Views()
     store.rev, store.offset = REVS[1], 9
