@@ -11,10 +11,12 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from ingest.changes import LoopChanges
 from ingest.log_kafka_client import KafkaSettings, new_consumer
+from ingest.log_kafka_reach import AWAY
 from ingest.log_kafka_reader import PartitionReader
 from schemas.entries import FirehoseEvent
 from schemas.firehose_codec import decode_event
@@ -27,6 +29,8 @@ _LATE_READERS = 4
 _BACK = 256
 _POLL_MS = 500
 _OLDEST_SECONDS = 30.0
+
+_log = structlog.get_logger()
 
 
 class KafkaFirehose:
@@ -163,7 +167,10 @@ class KafkaFirehose:
     async def _keep_oldest(self) -> None:
         while True:
             await asyncio.sleep(_OLDEST_SECONDS)
-            await self._find_oldest()
+            try:
+                await self._find_oldest()
+            except AWAY as error:  # what was known still serves; the broker is asked again
+                _log.warning("the oldest event could not be asked for", error=repr(error))
 
     async def _find_oldest(self) -> None:
         """Retention takes old events away: look again now and then."""

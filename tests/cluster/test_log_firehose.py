@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 
 from api.firehose import FirehoseHub
 from ingest import log_kafka_firehose
@@ -125,3 +126,27 @@ async def test_records_can_be_read_from_anywhere(settings: KafkaSettings, world:
         assert found == [entry for entry in expected if entry.offset > start]
     assert (await records.ends())[0] >= expected[-1].offset
     await records.close()
+
+
+async def test_a_broker_that_is_away_for_a_while_ends_no_replica(settings: KafkaSettings, monkeypatch) -> None:
+    monkeypatch.setattr(log_kafka_firehose, "_OLDEST_SECONDS", 0.0)
+    firehose = await KafkaFirehose.open(settings, BASE)
+    asked = asyncio.Event()
+    looks = 0
+
+    async def away() -> None:
+        nonlocal looks
+        looks += 1
+        asked.set()
+        raise KafkaConnectionError
+
+    monkeypatch.setattr(firehose, "_find_oldest", away)
+    stopped = asyncio.ensure_future(firehose.stopped())
+    for _ in range(3):
+        asked.clear()
+        async with asyncio.timeout(10):
+            await asked.wait()
+    assert looks >= 3
+    assert not stopped.done()
+    stopped.cancel()
+    await firehose.close()
