@@ -18,6 +18,7 @@ AWAY_SECONDS = 10.0
 ROUNDS = 3 if LONG else 1
 
 
+@pytest.mark.skipif(not LONG, reason="takes nodes of its own: make chaos")
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_broker_and_a_store_may_die_and_come_back(tmp_path, own_stack, role):
     await _all_die_in_turn(tmp_path, await asyncio.to_thread(own_stack), role)

@@ -12,7 +12,7 @@ import pytest
 
 from schemas.crash import ENVIRONMENT
 from schemas.topics import EDGES
-from tests.chaos.cluster.trial import LONG, ROLES, SEED, trial
+from tests.chaos.cluster.trial import LONG, SEED, in_time, trial
 from tests.support.random_network import Habits
 
 pytestmark = [pytest.mark.cluster, pytest.mark.chaos, pytest.mark.timeout(3600 if LONG else 600)]
@@ -28,7 +28,7 @@ ROUNDS = 12 if LONG else 2
 QUARREL = Habits(post=10, like=30, repost=10, follow=20, delete=50, several=20, broken=0, odd=0, status=1, leave=1)
 
 
-@pytest.mark.parametrize("role", ROLES)
+@in_time
 async def test_a_batch_that_was_torn_is_done_again_and_leaves_no_trace(tmp_path, kafka_servers, cql_address, role):
     hosts, port = (cql_address[0],), cql_address[1]
     async with trial(tmp_path, kafka_servers, hosts, port, role, seed=SEED + 3, habits=QUARREL, ahead=500) as case:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import pytest
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
@@ -32,6 +33,8 @@ from views.store_scylla import CqlSettings, ScyllaStore
 ROLES = ("plain", "faust")
 SHARDS = 4
 LONG = os.environ.get("HEADRACE_CHAOS") == "long"
+# What takes long under Faust is for `make chaos`.
+in_time = pytest.mark.parametrize("role", ROLES if LONG else ROLES[:1])
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "1"))
 RECOVERY_SECONDS = 180.0
 
