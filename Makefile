@@ -47,7 +47,7 @@ test-cluster: setup ## the same river on Kafka and a CQL store
 	$(BIN)/pytest -m cluster tests/contracts tests/cluster tests/chaos
 
 chaos: setup ## the cluster's faults, longer and more of them (SEED=N makes one run again)
-	HEADRACE_CHAOS=long $(if $(SEED),HEADRACE_CHAOS_SEED=$(SEED)) $(BIN)/pytest -m cluster -s --timeout 3600 tests/chaos/cluster
+	HEADRACE_CHAOS=long $(if $(SEED),HEADRACE_CHAOS_SEED=$(SEED)) $(BIN)/pytest -m cluster -s --timeout 3600 tests/chaos/cluster tests/cluster
 
 stack: setup ## a broker and a CQL store for development, until Ctrl-C; data in ./data/stack
 	@exec $(BIN)/python -m tests.support.devstack start --foreground --data data/stack

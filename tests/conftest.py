@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis  # noqa: F401 - else its plugin loads it at the end of a run, which a long one did not survive
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent

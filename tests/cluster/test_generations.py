@@ -27,6 +27,7 @@ from tests.support.cluster_views import TABLES, Feed, caught_up, made_network, s
 from tests.support.cql_store import drop_all
 from tests.support.kafka_log import drop_topics
 from tests.support.random_network import RandomNetwork
+from tests.support.stack import only_long
 from views import ALL, posts
 from views.generations import GenerationError
 from views.generations_scylla import CqlRegistry
@@ -210,6 +211,7 @@ async def test_a_generation_s_life(cluster):
     assert "there is no generation g1: found g2" in complained
 
 
+@only_long
 async def test_another_projection_is_named_row_by_row(cluster):
     """After what a drop that died had left behind, under the same name."""
     generations = cluster.generations

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import AsyncIterator
 
 import pytest
-from aiokafka.admin import NewTopic
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
@@ -29,7 +31,8 @@ SHARDS = 2
 
 @pytest.fixture
 async def settings(kafka_servers: str, cluster_name: str) -> AsyncIterator[KafkaSettings]:
-    made = KafkaSettings(servers=kafka_servers, cluster=cluster_name)
+    # A deleted topic's name is not free at once.
+    made = KafkaSettings(servers=kafka_servers, cluster=f"{cluster_name}-{secrets.token_hex(3)}")
     await ensure_topics(made, SHARDS)
     yield made
     await drop_topics(made)
@@ -42,8 +45,16 @@ async def set_config(settings: KafkaSettings, name: str, **config: str) -> None:
     spec |= {key.replace("_", "."): value for key, value in config.items()}
     try:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name), configs=spec)])
+        async with asyncio.timeout(30):
+            while not config.items() <= (await config_of(admin, settings, name)).items():  # noqa: ASYNC110
+                await asyncio.sleep(0.02)  # brokers hear of it a moment later
     finally:
         await admin.close()
+
+
+async def config_of(admin: AIOKafkaAdminClient, settings: KafkaSettings, name: str) -> dict[str, str]:
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, settings.topic(name))])
+    return {entry[0].replace(".", "_"): entry[1] for entry in answer.resources[0][4]}
 
 
 async def test_what_is_there_and_right_is_left_alone(settings: KafkaSettings) -> None:
@@ -111,11 +122,9 @@ async def lag_of(settings: KafkaSettings) -> int:
     admin = new_admin(settings)
     await admin.start()
     try:
-        asked = ConfigResource(ConfigResourceType.TOPIC, settings.topic(RECORDS))
-        (answer,) = await admin.describe_configs([asked])
+        return int((await config_of(admin, settings, RECORDS))["min_compaction_lag_ms"])
     finally:
         await admin.close()
-    return next(int(entry[1]) for entry in answer.resources[0][4] if entry[0] == "min.compaction.lag.ms")
 
 
 async def test_hops_come_and_go_with_their_generation(settings: KafkaSettings) -> None:

@@ -26,6 +26,7 @@ from tests.support.cluster_pds import ClusterPds
 from tests.support.devstack.stack import Stack
 from tests.support.kafka_log import append, drop_topics
 from tests.support.pds_world import POST, key
+from tests.support.stack import only_long
 
 pytestmark = [pytest.mark.cluster, pytest.mark.chaos]
 
@@ -127,6 +128,7 @@ async def test_who_was_fenced_by_a_replacement_appends_nothing_more(world, tmp_p
     assert type(failure).__name__ == "ReplacedError"
 
 
+@only_long
 async def test_a_broker_that_dies_amid_writes_leaves_no_write_half_or_forgotten(broker: Stack, tmp_path: Path):
     stack = broker
     kafka = KafkaSettings(servers=stack.servers, cluster="own")

@@ -20,6 +20,9 @@ from tests.support.devstack.jars import missing
 from tests.support.devstack.stack import Stack
 
 KAFKA, CQL = "HEADRACE_TEST_KAFKA", "HEADRACE_TEST_CQL"
+LONG = os.environ.get("HEADRACE_CHAOS") == "long"
+# What takes minutes, or nodes of its own that die.
+only_long = pytest.mark.skipif(not LONG, reason="long: make chaos")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,23 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.cluster.trial import LONG, ROLES, SEED, Trial, trial
+from tests.chaos.cluster.trial import ROLES, SEED, Trial, trial
 from tests.chaos.cluster.world import until
 from tests.support.devstack.node import Node
 from tests.support.devstack.stack import Stack
+from tests.support.stack import LONG, only_long
 
 pytestmark = [pytest.mark.cluster, pytest.mark.chaos, pytest.mark.timeout(3600 if LONG else 600)]
 AWAY_SECONDS = 10.0
 ROUNDS = 3 if LONG else 1
 
 
-@pytest.mark.skipif(not LONG, reason="takes nodes of its own: make chaos")
+@only_long
 @pytest.mark.parametrize("role", ROLES)
 async def test_a_broker_and_a_store_may_die_and_come_back(tmp_path, own_stack, role):
     await _all_die_in_turn(tmp_path, await asyncio.to_thread(own_stack), role)
 
 
-@pytest.mark.skipif(not LONG, reason="takes six nodes: make chaos")
+@only_long
 @pytest.mark.parametrize("role", ROLES)
 async def test_one_of_three_may_die_at_a_time(tmp_path, own_stack, role):
     await _all_die_in_turn(tmp_path, await asyncio.to_thread(own_stack, brokers=3, stores=3), role)

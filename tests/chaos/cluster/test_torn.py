@@ -12,8 +12,9 @@ import pytest
 
 from schemas.crash import ENVIRONMENT
 from schemas.topics import EDGES
-from tests.chaos.cluster.trial import LONG, SEED, in_time, trial
+from tests.chaos.cluster.trial import SEED, in_time, trial
 from tests.support.random_network import Habits
+from tests.support.stack import LONG
 
 pytestmark = [pytest.mark.cluster, pytest.mark.chaos, pytest.mark.timeout(3600 if LONG else 600)]
 POINTS = (

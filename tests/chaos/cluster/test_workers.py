@@ -9,26 +9,25 @@ import time
 import pytest
 
 from schemas.topics import EDGES, FANOUT
-from tests.chaos.cluster.trial import LONG, ROLES, SEED, Trial, in_time, trial
+from tests.chaos.cluster.trial import SEED, Trial, in_time, trial
+from tests.support.stack import LONG
 
 pytestmark = [pytest.mark.cluster, pytest.mark.chaos, pytest.mark.timeout(3600 if LONG else 600)]
-# Faust's workers take long to join their group: in CI they are killed less often.
-KILLS = {"plain": 30 if LONG else 10, "faust": 30 if LONG else 2}
+KILLS = 30 if LONG else 10
 ROUNDS = 3 if LONG else 1
 
 
-@pytest.mark.parametrize("role", ROLES)
+@in_time
 async def test_kills_at_any_moment_lose_and_double_nothing(tmp_path, kafka_servers, cql_address, role):
     async with trial(tmp_path, kafka_servers, (cql_address[0],), cql_address[1], role, seed=SEED) as case:
         await case.fleet.start("derive-1", "derive-2", f"{role}-1", f"{role}-2")
         case.world.flow()
         await case.recovered("the start")
-        kills = KILLS[role]
-        for n in range(kills):
+        for n in range(KILLS):
             await case.moment()
             victim = case.victim(role if n % 4 < 2 else "derive")
             await victim.kill()
-            killed, fault = time.monotonic(), f"kill {n + 1} of {kills}, {victim.name}"
+            killed, fault = time.monotonic(), f"kill {n + 1} of {KILLS}, {victim.name}"
             # Every other time its shards are taken by the one who is left, before it comes back.
             if n % 2:
                 await case.recovered(f"{fault}, the other goes on", killed)
