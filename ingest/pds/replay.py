@@ -49,8 +49,7 @@ class Replay:
 
     async def run(self) -> None:
         """Apply every shard up to the end seen at the start of this call."""
-        dids = self._accounts.hosted()
-        await self._log.host(dids)
+        await self._log.host(self._accounts.hosted())
         ends = {shard: self._log.commits_end(shard) for shard in range(self._log.shards)}
         for shard, end in ends.items():
             after = self._accounts.checkpoint(shard)
@@ -58,7 +57,7 @@ class Replay:
                 await self._page(page)
                 after = page[-1][0]
             self._heads.settled(Did(""), shard, end)
-        await self._restore_lost(dids)
+        await self._restore_lost(self._accounts.hosted())  # the pages may have buried some
         await self._heads.save_checkpoints()
         if self.replayed:
             _log.info("replayed the log into account files", entries=self.replayed)
