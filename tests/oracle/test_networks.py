@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ ENDPOINTS = (
 )
 
 
+@pytest.mark.timeout(600)
 async def test_everything_the_api_shows_is_what_the_model_says(directory):
     watch = Watch()
     happened = 0
