@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from processors.audit import Auditor
-from processors.rebuild_embedded import EmbeddedGenerations
+from processors.rebuild.embedded import EmbeddedGenerations
 
 _LONGEST_SECONDS = 60.0
 

@@ -1,7 +1,7 @@
 """The command line. stdout is data, stderr is progress and logs.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or setting; 3 input refused (nothing, or not all of it, entered the log);
-4 the data directory is in use. Does not own what commands do (`headrace/up.py`, `headrace/ingest.py`).
+4 the data directory is in use. Does not own what commands do (`headrace/up.py`, `headrace/commands/ingest.py`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from headrace import cli_roles, cli_views, client, logs
-from headrace.cli_common import (
+from headrace import client, logs
+from headrace.commands import roles as cli_roles
+from headrace.commands import views as cli_views
+from headrace.commands.common import (
     DONE,
     FAILED,
     IN_USE,
@@ -113,7 +115,7 @@ def _feed(
     settings: Settings, kind: str, file: Path, did_docs: Path | None, trust: dict[str, bool], *, as_json: bool
 ) -> int:
     logs.configure(settings.log_level)
-    from headrace.ingest import feed  # noqa: PLC0415 - as in up
+    from headrace.commands.ingest import feed  # noqa: PLC0415 - as in up
 
     try:
         summary = asyncio.run(feed(settings, kind, file, did_docs, **trust))

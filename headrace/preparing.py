@@ -1,6 +1,6 @@
 """What is made, or only checked, before the roles of a cluster start: topics and tables.
 
-Does not own their shapes (`ingest.log_kafka_topics`, `views.cql_schema`).
+Does not own their shapes (`ingest.log_kafka.topics`, `views.cql.schema`).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 from headrace.roles import check
 from headrace.settings import Settings
-from headrace.wiring_cluster import kafka_settings
-from headrace.wiring_store import TABLES, cql_settings
-from ingest import log_kafka_topics
-from ingest.log_kafka_reach import reach
+from headrace.wiring.cluster import kafka_settings
+from headrace.wiring.store import TABLES, cql_settings
+from ingest.log_kafka import topics as log_kafka_topics
+from ingest.log_kafka.reach import reach
 from views.store_scylla import ScyllaStore
 
 

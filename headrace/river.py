@@ -1,7 +1,7 @@
 """How far a cluster's log has flowed: what waits before derive, before each lane, and before the slowest view.
 
 Looks at the broker and the store when asked; nothing is followed. Offsets are the log's own. Does not own what progress
-means (`views.complete`) nor who shows it (`headrace/collector_cluster.py`).
+means (`views.complete`) nor who shows it (`headrace/metrics/cluster.py`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from contextlib import AsyncExitStack, aclosing
 
 import msgspec
 
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_pds_read import ShardReader
-from ingest.log_kafka_truncate import derived_to
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.pds.read import ShardReader
+from ingest.log_kafka.truncate import derived_to
 from schemas.topics import COMMITS, EDGES, FANOUT, RECORDS, hop
 from views.complete import complete, newest_times
 from views.store import Store

@@ -1,6 +1,6 @@
 """The roles of a cluster: what each is made by, which settings it cannot do without, whether it keeps files.
 
-Does not own what they are made of (`headrace/wiring_*.py`).
+Does not own what they are made of (`headrace/wiring/*.py`).
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ Start = Callable[[Running, Settings], Awaitable[None]]
 
 
 def _plc() -> Start:
-    from headrace.wiring_plc import start  # noqa: PLC0415 - a process loads its own role
+    from headrace.wiring.plc import start  # noqa: PLC0415 - a process loads its own role
 
     return start
 
 
 def _pds() -> Start:
-    from headrace.wiring_pds import start  # noqa: PLC0415 - as in _plc
+    from headrace.wiring.pds import start  # noqa: PLC0415 - as in _plc
 
     return start
 
 
 def _derive() -> Start:
-    from headrace.wiring_derive import start  # noqa: PLC0415 - as in _plc
+    from headrace.wiring.derive import start  # noqa: PLC0415 - as in _plc
 
     return start
 
 
 def _process() -> Start:
-    from headrace.wiring_process import start  # noqa: PLC0415 - as in _plc
+    from headrace.wiring.process import start  # noqa: PLC0415 - as in _plc
 
     return start
 
 
 def _firehose() -> Start:
-    from headrace.wiring_firehose import start  # noqa: PLC0415 - as in _plc
+    from headrace.wiring.firehose import start  # noqa: PLC0415 - as in _plc
 
     return start
 
 
 def _appview() -> Start:
-    from headrace.wiring_appview import start  # noqa: PLC0415 - as in _plc
+    from headrace.wiring.appview import start  # noqa: PLC0415 - as in _plc
 
     return start
 

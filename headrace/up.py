@@ -1,6 +1,6 @@
 """`headrace up`: start the network, say where it is, serve until told to stop.
 
-Does not own what the network is made of (`headrace/wiring.py`) nor how a process ends (`headrace/serving.py`).
+Does not own what the network is made of (`headrace/wiring/embedded.py`) nor how a process ends (`headrace/serving.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import orjson
 
 from headrace import serving
 from headrace.settings import Settings
-from headrace.wiring import Network
+from headrace.wiring.embedded import Network
 
 
 def run(settings: Settings, *, as_json: bool) -> int:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import structlog
 
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from ingest.pds.pds import Pds
-from processors.rebuild_embedded import EmbeddedGenerations
+from processors.rebuild.embedded import EmbeddedGenerations
 
 _PERIOD_SECONDS = 600.0
 

@@ -12,12 +12,12 @@ import structlog
 
 from headrace.river import River
 from ingest.log import LogAwayError
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_pds_registry import read_checkpoints
-from ingest.log_kafka_reach import AWAY
-from ingest.log_kafka_topics import delete_records
-from ingest.log_kafka_truncate import truncate_commits
-from processors.rebuild_kafka import ClusterGenerations
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.pds.registry import read_checkpoints
+from ingest.log_kafka.reach import AWAY
+from ingest.log_kafka.topics import delete_records
+from ingest.log_kafka.truncate import truncate_commits
+from processors.rebuild.kafka import ClusterGenerations
 from schemas.errors import InvariantError
 from schemas.topics import EDGES, FANOUT, hop
 from views.store_scylla import ScyllaStore, StoreUnavailableError

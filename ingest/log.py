@@ -1,6 +1,6 @@
 """The log's ports: what may be asked of `commits`, `records` and `firehose`, whatever stores them.
 
-`ingest.log_sqlite` is the adapter of one process; in a cluster each role has the ports that it needs (`PdsLog` is a
+`ingest.log_sqlite.log` is the adapter of one process; in a cluster each role has the ports that it needs (`PdsLog` is a
 PDS's). Does not own acceptance (`ingest.verdict`) nor what follows from an entry (`ingest.derive`).
 
 Offsets start at 1 in every shard; `after=0` reads from the start. Everything a reader is given is committed.

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 import apsw
 import msgspec
 
-from ingest.log_sqlite_batch import Ends
-from ingest.log_sqlite_rows import RECORD
-from ingest.log_sqlite_schema import OFFSET_MASK, SHARD_BITS, meta, rows_of, set_meta
+from ingest.log_sqlite.batch import Ends
+from ingest.log_sqlite.rows import RECORD
+from ingest.log_sqlite.schema import OFFSET_MASK, SHARD_BITS, meta, rows_of, set_meta
 
 HOUR = 3_600_000_000
 COMMITS_KEPT = 72 * HOUR

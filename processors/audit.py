@@ -25,8 +25,8 @@ from processors.batch import Stages
 from processors.decode import Decoder
 from processors.digest import Lines, comparable
 from processors.plan import Plan
-from processors.rebuild import shown
-from processors.rebuild_diff import Difference
+from processors.rebuild.builds import shown
+from processors.rebuild.diff import Difference
 from schemas.entries import Derived
 from schemas.lexicon import load
 from schemas.topics import RECORDS

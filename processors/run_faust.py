@@ -23,14 +23,14 @@ from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
-from ingest.log_kafka_client import KafkaSettings, new_consumer, new_producer
-from processors.hops_kafka import KafkaHops
-from processors.lane import LaneStore
-from processors.lanes import Lanes, Place, Skips, no_skips
-from processors.markers_kafka import Markers
+from ingest.log_kafka.client import KafkaSettings, new_consumer, new_producer
+from processors.lanes.hops_kafka import KafkaHops
+from processors.lanes.lane import LaneStore
+from processors.lanes.markers_kafka import Markers
+from processors.lanes.shards import Lanes, Place, Skips, no_skips
+from processors.lanes.slot import Slot, slot_message
+from processors.lanes.sparing import spare
 from processors.run_plain import bounded, group_of, topics_of
-from processors.slot import Slot, slot_message
-from processors.sparing import spare
 from schemas.errors import InvariantError
 from views.view import FanoutSettings, View
 

@@ -2,7 +2,7 @@
 
 The group says which shards are ours; the store says where each begins. What a worker does that has lost a shard and
 does not know yet is harmless: its writes are older versions, its messages are under the marks. Group offsets are
-committed after progress, for whoever exports lag. Does not own lanes (`processors.lane`).
+committed after progress, for whoever exports lag. Does not own lanes (`processors.lanes.lane`).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from ingest.log_kafka_client import KafkaSettings, new_consumer, new_producer
-from processors.hops_kafka import KafkaHops
-from processors.lane import LaneStore
-from processors.lane_stages import Message
-from processors.lanes import TOPICS, Lanes, Place, Skips, no_skips
-from processors.sparing import spare
+from ingest.log_kafka.client import KafkaSettings, new_consumer, new_producer
+from processors.lanes.hops_kafka import KafkaHops
+from processors.lanes.lane import LaneStore
+from processors.lanes.shards import TOPICS, Lanes, Place, Skips, no_skips
+from processors.lanes.sparing import spare
+from processors.lanes.stages import Message
 from schemas.errors import InvariantError
 from schemas.topics import RECORDS, hop
 from views.view import FanoutSettings, View

@@ -1,7 +1,7 @@
 """Which generations of the views there are, which one is read, and which entries an operator had skipped.
 
 A generation is one complete copy of all views with its own progress. Exactly one is live once there are any. Does not
-own their rows (`views.store`), nor building, comparing or dropping them (`processors.rebuild`).
+own their rows (`views.store`), nor building, comparing or dropping them (`processors.rebuild.builds`).
 """
 
 from __future__ import annotations

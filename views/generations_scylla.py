@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from views.cql_session import CqlSession, CqlSettings
+from views.cql.session import CqlSession, CqlSettings
 from views.generations import Generation, GenerationError, Skip, State, named, skipped
 from views.migrations import locked, migrate
 
@@ -103,7 +103,7 @@ class CqlRegistry:
         return sorted((Skip(*row) for row in rows), key=lambda skip: (skip.topic, skip.shard, skip.offset))
 
     async def skipped(self, topic: str, shard: int) -> Collection[int]:
-        """What `processors.lanes` and derive ask when they take a shard."""
+        """What `processors.lanes.shards` and derive ask when they take a shard."""
         return skipped(await self.skips(), topic, shard)
 
     async def _live(self) -> tuple[str | None, Collection[str]]:

@@ -1,8 +1,8 @@
 """One generation's views in a keyspace of a CQL store: Apache Cassandra or ScyllaDB.
 
-Batches may be torn here: `apply` writes in the order of `views.cql_order`, each statement at the version of its own
-entry, so that a redo and a worker that lost its shard are harmless. Does not own statements' text (`views.cql_text`),
-schema (`views.cql_schema`) nor the driver (`views.cql_session`).
+Batches may be torn here: `apply` writes in the order of `views.cql.order`, each statement at the version of its own
+entry, so that a redo and a worker that lost its shard are harmless. Does not own statements' text (`views.cql.text`),
+schema (`views.cql.schema`) nor the driver (`views.cql.session`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any, Final
 
 from schemas import crash
 from schemas.errors import InvariantError
-from views import cql_schema
-from views import cql_text as text
-from views.cql_order import WAVES, waves
-from views.cql_progress import merged, progress_from, progress_partition
-from views.cql_schema import PROGRESS
-from views.cql_session import CqlSession, CqlSettings, Prepared, Rows, StoreUnavailableError
-from views.cql_slices import ranges
-from views.cql_write import Writer
+from views.cql import schema as cql_schema
+from views.cql import text
+from views.cql.order import WAVES, waves
+from views.cql.progress import merged, progress_from, progress_partition
+from views.cql.schema import PROGRESS
+from views.cql.session import CqlSession, CqlSettings, Prepared, Rows, StoreUnavailableError
+from views.cql.slices import ranges
+from views.cql.write import Writer
 from views.store import Batch, Progress
 from views.table import Key, Row, Table
 from views.versions import PUT, version
@@ -61,7 +61,7 @@ class ScyllaStore:
             return cls(session, settings, generation)
         await session.close()
         try:
-            from views.cql_acsylla import AcsyllaSession  # noqa: PLC0415 - installed by those who choose it
+            from views.cql.acsylla import AcsyllaSession  # noqa: PLC0415 - installed by those who choose it
         except ImportError as error:
             raise InvariantError("driver acsylla is set and not installed: pip install acsylla, or unset it") from error
         return cls(await AcsyllaSession.connect(settings), settings, generation)

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from views.cql_session import CqlSession, CqlSettings
+from views.cql.session import CqlSession, CqlSettings
 
 KEYSPACE = "b" + secrets.token_hex(4)
 TABLES = (

@@ -15,7 +15,7 @@ import orjson
 import uvloop
 
 import views
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from processors.run_embedded import EmbeddedRunner
 from views.store_sqlite import SqliteStore
 

@@ -1,7 +1,7 @@
 """What an append in a Kafka transaction of a PDS costs, over 1, 4 and 16 shards and by the pause between transactions.
 
 Run as `python -m tests.bench.kafka_append [--servers HOST:PORT] [--seconds 3]`. Writers have one account each, and
-write again as soon as they are answered. The pause is what `ingest.log_kafka_pds_writer.GATHER` is chosen by.
+write again as soon as they are answered. The pause is what `ingest.log_kafka.pds.writer.GATHER` is chosen by.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from ingest import log_kafka_pds_writer
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_pds import KafkaPdsLog
-from ingest.log_kafka_topics import ensure_topics
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.pds import writer as log_kafka_pds_writer
+from ingest.log_kafka.pds.log import KafkaPdsLog
+from ingest.log_kafka.topics import ensure_topics
 from tests.support.kafka_log import drop_topics
 from tests.support.log_world import Repo, record_of
 

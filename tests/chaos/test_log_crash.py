@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from schemas.crash import ENVIRONMENT
 from schemas.entries import Account, Identity, RecordEntry
 from tests.support.log_driver import STEP
@@ -102,7 +102,7 @@ async def test_a_deletion_killed_again_and_again_still_buries_every_record(tmp_p
     await log.append_many(repo.diff_entries(ops, 10, (None, None)))
     await log.close()
     script = (
-        "import asyncio, sys\nfrom pathlib import Path\nfrom ingest.log_sqlite import SqliteLog\n"
+        "import asyncio, sys\nfrom pathlib import Path\nfrom ingest.log_sqlite.log import SqliteLog\n"
         "from schemas.entries import Account\nfrom schemas.syntax import Did\n"
         "async def main():\n"
         f"    log = await SqliteLog.open(Path({str(path)!r}), step={STEP})\n"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_topics import ensure_topics
-from ingest.log_kafka_truncate import derived_to
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.topics import ensure_topics
+from ingest.log_kafka.truncate import derived_to
 from schemas.crash import ENVIRONMENT
 from schemas.topics import COMMITS, FIREHOSE, RECORDS
 from tests.support.derive_world import World, check, make_world

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_topics import ensure_topics
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.topics import ensure_topics
 from tests.support.derive_world import STEP, check, dump, make_world
 from tests.support.kafka_log import append, drop_topics, run_derive
 

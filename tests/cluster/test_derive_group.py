@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from aiokafka.errors import ProducerFenced
 
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_derive import DeriveWorker
-from ingest.log_kafka_derive_lane import Lane
-from ingest.log_kafka_topics import ensure_topics
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.derive.lane import Lane
+from ingest.log_kafka.derive.worker import DeriveWorker
+from ingest.log_kafka.topics import ensure_topics
 from tests.support.derive_world import check, make_world
 from tests.support.kafka_log import PATIENCE, append, derived, drop_topics
 

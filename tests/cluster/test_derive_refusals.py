@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ingest.log_kafka_client import KafkaSettings, new_producer
-from ingest.log_kafka_derive import DeriveWorker
-from ingest.log_kafka_topics import delete_records, ensure_topics
-from ingest.log_kafka_truncate import COMMITS_KEPT_MS, derived_to, truncate_commits
+from ingest.log_kafka.client import KafkaSettings, new_producer
+from ingest.log_kafka.derive.worker import DeriveWorker
+from ingest.log_kafka.topics import delete_records, ensure_topics
+from ingest.log_kafka.truncate import COMMITS_KEPT_MS, derived_to, truncate_commits
 from schemas.entries import Account, Commit
 from schemas.entry_codec import encode
 from schemas.errors import InvariantError

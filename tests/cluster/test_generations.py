@@ -17,9 +17,9 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from ingest.log_kafka_client import KafkaSettings, new_admin
-from ingest.log_kafka_topics import _configs
-from processors.rebuild_kafka import ClusterGenerations
+from ingest.log_kafka.client import KafkaSettings, new_admin
+from ingest.log_kafka.topics import _configs
+from processors.rebuild.kafka import ClusterGenerations
 from processors.run_plain import PlainRunner
 from schemas.errors import InvariantError
 from tests.conftest import ROOT

@@ -7,9 +7,9 @@ from traceback import format_exception
 
 import pytest
 
-from ingest.log_kafka_client import KafkaSettings, new_producer
-from ingest.log_kafka_derive import DeriveWorker
-from ingest.log_kafka_topics import ensure_topics
+from ingest.log_kafka.client import KafkaSettings, new_producer
+from ingest.log_kafka.derive.worker import DeriveWorker
+from ingest.log_kafka.topics import ensure_topics
 from schemas.entries import Account
 from schemas.topics import COMMITS
 from tests.support.cql_store import drop_all, settings_of

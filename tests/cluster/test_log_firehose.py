@@ -11,11 +11,11 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from api.firehose import FirehoseHub
-from ingest import log_kafka_firehose
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_firehose import KafkaFirehose
-from ingest.log_kafka_records import KafkaRecords
-from ingest.log_kafka_topics import delete_records, ensure_topics
+from ingest.log_kafka import firehose as log_kafka_firehose
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.firehose import KafkaFirehose
+from ingest.log_kafka.records import KafkaRecords
+from ingest.log_kafka.topics import delete_records, ensure_topics
 from schemas.topics import FIREHOSE
 from tests.support.derive_world import World, make_world
 from tests.support.kafka_log import append, drop_topics, firehose_of, records_of, run_derive

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_topics import ensure_topics, topics_of
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.topics import ensure_topics, topics_of
 from schemas.entries import RecordEntry
 from tests.support.derive_world import make_world
 from tests.support.kafka_log import append, drop_topics, run_derive

@@ -11,8 +11,8 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
-from ingest.log_kafka_client import KafkaSettings, new_admin
-from ingest.log_kafka_topics import (
+from ingest.log_kafka.client import KafkaSettings, new_admin
+from ingest.log_kafka.topics import (
     drop_hops,
     ensure_hops,
     ensure_topics,

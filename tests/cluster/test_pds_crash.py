@@ -14,9 +14,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from ingest.log_kafka_client import KafkaSettings, new_producer
-from ingest.log_kafka_derive import DeriveWorker
-from ingest.log_kafka_topics import ensure_topics
+from ingest.log_kafka.client import KafkaSettings, new_producer
+from ingest.log_kafka.derive.worker import DeriveWorker
+from ingest.log_kafka.topics import ensure_topics
 from schemas.crash import ENVIRONMENT
 from schemas.topics import COMMITS, shard_of
 from tests.support.cluster_pds import ClusterPds

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ingest.log import Head
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_derive import DeriveWorker
-from ingest.log_kafka_pds_registry import read_checkpoints
-from ingest.log_kafka_topics import ensure_topics
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.derive.worker import DeriveWorker
+from ingest.log_kafka.pds.registry import read_checkpoints
+from ingest.log_kafka.topics import ensure_topics
 from ingest.pds.writes import Write
 from schemas.errors import InvariantError, XrpcError
 from tests.support.cluster_pds import ClusterPds

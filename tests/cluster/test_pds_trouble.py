@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_derive import DeriveWorker
-from ingest.log_kafka_pds_writer import StoppedError
-from ingest.log_kafka_topics import ensure_topics
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.derive.worker import DeriveWorker
+from ingest.log_kafka.pds.writer import StoppedError
+from ingest.log_kafka.topics import ensure_topics
 from ingest.pds.commit_build import build
 from ingest.pds.writes import Write, prepare
 from schemas import lexicon

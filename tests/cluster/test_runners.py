@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.log_kafka_client import KafkaSettings
+from ingest.log_kafka.client import KafkaSettings
 from tests.support.cluster_views import (
     TABLES,
     Feed,

@@ -11,9 +11,9 @@ import pytest
 from schemas.errors import InvariantError
 from tests.support import cql_store
 from views import migrations
-from views.cql_schema import LAYOUT
-from views.cql_session import CqlSession, StoreUnavailableError
-from views.cql_text import GC_GRACE_SECONDS
+from views.cql.schema import LAYOUT
+from views.cql.session import CqlSession, StoreUnavailableError
+from views.cql.text import GC_GRACE_SECONDS
 from views.generations import GenerationError
 from views.store_scylla import ScyllaStore
 from views.table import Table, integer, text

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ingest.log import Log, Reason, Rejected
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from schemas.cbor import decode
 from schemas.cid import Cid
 from schemas.entries import (

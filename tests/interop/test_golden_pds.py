@@ -13,7 +13,7 @@ import jwt
 import pytest
 
 from headrace.settings import Settings
-from headrace.wiring import Network
+from headrace.wiring.embedded import Network
 from ingest.identity import plc_op
 from ingest.identity.plc_client import PlcHttp
 from ingest.pds.secrets import PLC_ROTATION_KEY, load_or_create_key

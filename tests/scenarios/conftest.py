@@ -14,7 +14,7 @@ import pytest
 
 from headrace.secrets import admin_token
 from headrace.settings import Settings, load
-from headrace.wiring import Network
+from headrace.wiring.embedded import Network
 from schemas import cbor
 
 

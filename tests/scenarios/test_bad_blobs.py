@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from headrace.settings import load
-from headrace.wiring import Network
+from headrace.wiring.embedded import Network
 from tests.scenarios.conftest import House
 from tests.support.hostile import REPO, SYNC, post, raw, request, untouched
 

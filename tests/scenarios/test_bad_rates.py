@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from headrace.settings import load
-from headrace.wiring import Network
+from headrace.wiring.embedded import Network
 from ingest.pds.rate_limit import BY_METHOD, CREATE_POINTS, DELETE_POINTS, GET_REPO, GLOBAL, UPDATE_POINTS, WRITES, Rule
 from tests.scenarios.conftest import House
 from tests.support.hostile import POST, REPO, SERVER, SYNC, post

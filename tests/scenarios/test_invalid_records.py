@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from headrace.commands.ingest_car import feed_car
+from headrace.commands.ingest_frames import FrameFeed
 from headrace.did_docs import DidDocs
-from headrace.ingest_car import feed_car
-from headrace.ingest_frames import FrameFeed
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from ingest.repo.car import car_bytes
 from ingest.repo.mst import Tree
 from processors.run_embedded import EmbeddedRunner

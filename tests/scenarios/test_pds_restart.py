@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ingest.identity.reasons import IdentityReason, IdentityRefused
-from ingest.log_sqlite_index import SqliteIndex
+from ingest.log_sqlite.index import SqliteIndex
 from ingest.pds.account_file import AccountFile
 from ingest.pds.writes import Write
 from schemas.errors import InvariantError, XrpcError

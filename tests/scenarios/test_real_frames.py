@@ -26,7 +26,7 @@ from api.com.atproto.sync import subscribe_repos
 from api.firehose import FirehoseHub
 from api.metrics import HttpMetrics
 from api.xrpc import Ctx, Services
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from ingest.repo.car import read_car
 from ingest.repo.frame import decode_frame
 from ingest.repo.messages import CommitMessage

@@ -20,9 +20,9 @@ from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
 from headrace.settings import load
-from headrace.wiring import Network as InProcess
+from headrace.wiring.embedded import Network as InProcess
 from ingest.identity import service_auth
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from ingest.repo.car import read_car
 from ingest.repo.commit import decode_commit
 from ingest.repo.keys import PrivateKey

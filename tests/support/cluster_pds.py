@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ingest.log import RepoIndex
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_pds import KafkaPdsLog
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.pds.log import KafkaPdsLog
 from ingest.repo.mst import Tree
 from schemas.cid import Cid
 from schemas.syntax import Did

@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import structlog
 
-from ingest.log_kafka_client import KafkaSettings
+from ingest.log_kafka.client import KafkaSettings
 from ingest.pds.writes import Write
 from schemas.errors import XrpcError
 from schemas.syntax import Did

@@ -9,8 +9,8 @@ import asyncio
 import random
 from pathlib import Path
 
-from ingest.log_kafka_client import KafkaSettings, new_admin, new_producer
-from ingest.log_kafka_topics import ensure_hops, ensure_topics
+from ingest.log_kafka.client import KafkaSettings, new_admin, new_producer
+from ingest.log_kafka.topics import ensure_hops, ensure_topics
 from processors.digest import comparable, digests, measure
 from schemas import records_codec
 from schemas.topics import RECORDS

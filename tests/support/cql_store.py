@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from views.cql_session import CqlSession, CqlSettings
+from views.cql.session import CqlSession, CqlSettings
 from views.store_scylla import ScyllaStore
 
 GENERATION = "g1"

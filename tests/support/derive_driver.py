@@ -11,8 +11,8 @@ import os
 import sys
 from pathlib import Path
 
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_kafka_derive import DeriveWorker
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.derive.worker import DeriveWorker
 from tests.support.derive_world import STEP
 
 BATCH = 9

@@ -11,8 +11,8 @@ import apsw
 import msgspec
 
 from ingest.log import Rejected
-from ingest.log_kafka_client import KafkaSettings
-from ingest.log_sqlite import SqliteLog
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_sqlite.log import SqliteLog
 from schemas.entries import Account, Derived, Entry, FirehoseEvent, Moderation
 from tests.support.kafka_log import firehose_of, records_of
 from tests.support.log_model import Model, Network

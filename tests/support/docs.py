@@ -20,9 +20,9 @@ import views
 from api import apps
 from api.xrpc import Auth, Endpoint
 from headrace import settings as every_setting
-from headrace.ingest_frames import FeedReason
+from headrace.commands.ingest_frames import FeedReason
 from headrace.settings import Settings
-from headrace.wiring import Network
+from headrace.wiring.embedded import Network
 from ingest.identity.reasons import IdentityReason
 from ingest.log import Reason
 from ingest.pds.rate_limit import BY_METHOD, CREATE_POINTS, DELETE_POINTS, GLOBAL, UPDATE_POINTS, WRITES, Rule

@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.registry import Collector
 
 from api.metrics import HttpMetrics
-from headrace.collector import CommitMetrics
-from headrace.collector_cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
-from headrace.collector_pds import PdsCollector
-from headrace.collector_process import LanesCollector, RiverCollector
+from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
+from headrace.metrics.embedded import CommitMetrics
+from headrace.metrics.pds import PdsCollector
+from headrace.metrics.process import LanesCollector, RiverCollector
 from headrace.river import NOWHERE
 
 _resolver: Any = SimpleNamespace(lookups=dict)
@@ -28,7 +28,7 @@ _pds: Any = SimpleNamespace(open_account_files=0)
 
 
 def registries() -> dict[str, CollectorRegistry]:
-    """By role, as `headrace/wiring_*.py` fill them."""
+    """By role, as `headrace/wiring/*.py` fill them."""
     bare, asking = RoleCollector("0"), RoleCollector("0", _resolver)
     store = StoreCollector(lambda: 0)
     made = {

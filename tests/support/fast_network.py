@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ingest.log import Rejected
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from processors.run_embedded import EmbeddedRunner
 from schemas import cbor
 from schemas.data import from_json

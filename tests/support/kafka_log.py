@@ -10,10 +10,10 @@ from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from ingest.derive import did_of
-from ingest.log_kafka_client import KafkaSettings, new_admin, new_consumer, new_producer
-from ingest.log_kafka_derive import DeriveWorker
-from ingest.log_kafka_derive_lane import PDS_HEADER
-from ingest.log_kafka_truncate import derived_to
+from ingest.log_kafka.client import KafkaSettings, new_admin, new_consumer, new_producer
+from ingest.log_kafka.derive.lane import PDS_HEADER
+from ingest.log_kafka.derive.worker import DeriveWorker
+from ingest.log_kafka.truncate import derived_to
 from schemas.entries import Derived, Entry, FirehoseEvent
 from schemas.entry_codec import encode
 from schemas.firehose_codec import decode_event

@@ -11,14 +11,14 @@ from collections import defaultdict
 from pathlib import Path
 
 from processors.decode import Decoder
-from processors.lane import Lane
-from processors.lane_stages import Message
+from processors.lanes.lane import Lane
+from processors.lanes.stages import Message
 from processors.plan import Plan
 from schemas import records_codec
 from schemas.lexicon import load
 from schemas.topics import EDGES, FANOUT, RECORDS
 from views import ALL
-from views.cql_order import waves
+from views.cql.order import waves
 from views.store import Batch, Progress
 from views.store_sqlite import SqliteStore
 from views.view import FanoutSettings

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ingest.log import Rejected
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from schemas.entries import Account, Entry, Identity
 from schemas.syntax import Handle
 from tests.support.log_model import Model, Network

@@ -12,7 +12,7 @@ from ingest.identity.plc_store import PlcDirectory
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import IdentityResolver
 from ingest.log import RepoIndex
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from ingest.pds.login import Session
 from ingest.pds.parts import Parts
 from ingest.pds.pds import Pds

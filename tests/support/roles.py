@@ -19,10 +19,10 @@ from typing import Self
 
 import orjson
 
-from ingest.log_kafka_client import KafkaSettings
+from ingest.log_kafka.client import KafkaSettings
 from tests.support.kafka_log import drop_topics
 from tests.support.network import _die_with_parent
-from views.cql_session import CqlSession, CqlSettings
+from views.cql.session import CqlSession, CqlSettings
 
 READY_SECONDS = 120.0  # several start at once, on two cores
 

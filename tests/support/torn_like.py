@@ -9,9 +9,9 @@ from __future__ import annotations
 import random
 
 from processors.decode import Decoder
-from processors.hop_codec import encode_edge
-from processors.lane import Lane
-from processors.lane_stages import Message
+from processors.lanes.hop_codec import encode_edge
+from processors.lanes.lane import Lane
+from processors.lanes.stages import Message
 from schemas.topics import EDGES
 from tests.support.lane_rig import CATALOGUE, PLAN, Killed, MemoryHops
 from views.interactions import LIKE, TABLE

@@ -9,7 +9,7 @@ import asyncio
 import signal
 import sys
 
-from ingest.log_kafka_client import KafkaSettings
+from ingest.log_kafka.client import KafkaSettings
 from processors.run_faust import FaustRunner
 from processors.run_plain import PlainRunner
 from tests.support.fast_network import TIGHT

@@ -20,7 +20,7 @@ LAYERS = ("schemas", "ingest", "views", "processors", "api", "headrace")
 
 # Where each library with I/O, keys or a server in it may be imported: convention 4, file by file.
 CLIENTS: dict[str, tuple[str, ...]] = {
-    "acsylla": ("views/cql_acsylla.py",),
+    "acsylla": ("views/cql/acsylla.py",),
     "aiohttp": (
         "api/*",
         "headrace/*",
@@ -29,16 +29,16 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "ingest/identity/plc_client.py",
     ),
     "aiokafka": (
-        "ingest/log_kafka*.py",
-        "processors/hops_kafka.py",
-        "processors/markers_kafka.py",
+        "ingest/log_kafka/*",
+        "processors/lanes/hops_kafka.py",
+        "processors/lanes/markers_kafka.py",
         "processors/run_faust.py",
         "processors/run_plain.py",
     ),
     "apsw": (
-        "ingest/log_kafka_state.py",
-        "ingest/log_kafka_pds_heads.py",
-        "ingest/log_sqlite*.py",
+        "ingest/log_kafka/derive/state.py",
+        "ingest/log_kafka/pds/heads.py",
+        "ingest/log_sqlite/*",
         "ingest/log_truncate.py",
         "ingest/identity/plc_store.py",
         "ingest/pds/account*.py",
@@ -48,12 +48,12 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "views/store_sqlite*.py",
     ),
     "argon2": ("ingest/pds/passwords.py",),
-    "cassandra": ("views/cql_session.py",),
+    "cassandra": ("views/cql/session.py",),
     "cbor2": (),
     "cbrrr": ("schemas/cbor.py", "schemas/data.py"),
     "coincurve": ("ingest/repo/k256.py",),
     "cryptography": ("ingest/repo/p256.py",),
-    "cyclopts": ("headrace/cli*.py",),
+    "cyclopts": ("headrace/cli.py", "headrace/commands/*"),
     "dns": ("ingest/identity/dns_txt.py",),
     "jwt": ("ingest/identity/jws.py", "ingest/identity/service_auth.py", "ingest/pds/tokens.py"),
     "faust": ("processors/run_faust.py",),
@@ -70,13 +70,13 @@ CLIENTS: dict[str, tuple[str, ...]] = {
 # Functions that may end a broad `except` without `raise`: what fails there goes to whoever waits for it.
 TELLERS = {
     ("api/dispatch.py", "xrpc"): "the edge: logged whole, answered as 500",
-    ("ingest/log_kafka_derive.py", "_be_member"): "the worker has failed and says why",
-    ("ingest/log_kafka_derive.py", "_keep"): "the worker has failed and says why",
-    ("ingest/log_kafka_pds_rejections.py", "_run"): "the PDS stops and says why",
-    ("ingest/log_kafka_pds_writer.py", "_run"): "the PDS stops and says why",
-    ("ingest/log_sqlite_writer.py", "_run"): "the log stops and says why",
+    ("ingest/log_kafka/derive/worker.py", "_be_member"): "the worker has failed and says why",
+    ("ingest/log_kafka/derive/worker.py", "_keep"): "the worker has failed and says why",
+    ("ingest/log_kafka/pds/rejections.py", "_run"): "the PDS stops and says why",
+    ("ingest/log_kafka/pds/writer.py", "_run"): "the PDS stops and says why",
+    ("ingest/log_sqlite/writer.py", "_run"): "the log stops and says why",
     ("processors/run_embedded.py", "_run"): "the views stop and say why",
-    ("views/cql_session.py", "_send"): "whoever asked the store is told",
+    ("views/cql/session.py", "_send"): "whoever asked the store is told",
 }
 _BROAD = {"Exception", "BaseException"}
 _LEFT_OVER = re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")

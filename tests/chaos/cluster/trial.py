@@ -18,9 +18,9 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
 
-from ingest.log_kafka_client import KafkaSettings, new_consumer, new_producer
-from ingest.log_kafka_topics import ensure_hops, ensure_topics
-from processors import hop_codec
+from ingest.log_kafka.client import KafkaSettings, new_consumer, new_producer
+from ingest.log_kafka.topics import ensure_hops, ensure_topics
+from processors.lanes import hop_codec
 from schemas.topics import EDGES, FANOUT, hop
 from tests.chaos.cluster.fleet import Fleet, Worker
 from tests.chaos.cluster.worker import GENERATION, Job

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from ingest.log_kafka_client import KafkaSettings
+from ingest.log_kafka.client import KafkaSettings
 from views import ALL
 from views.store_scylla import CqlSettings, ScyllaStore
 from views.view import FanoutSettings
@@ -51,7 +51,7 @@ async def main(job: Job) -> int:
     store: ScyllaStore | None = None
     worker: _Worker
     if job.role == "derive":
-        from ingest.log_kafka_derive import DeriveWorker
+        from ingest.log_kafka.derive.worker import DeriveWorker
 
         worker = DeriveWorker(job.kafka, Path(job.directory), job.shards, step=STEP)
     else:

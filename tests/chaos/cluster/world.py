@@ -19,7 +19,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
-from ingest.log_kafka_client import KafkaSettings, new_consumer, new_producer
+from ingest.log_kafka.client import KafkaSettings, new_consumer, new_producer
 from processors.digest import comparable, digests, measure
 from schemas import entry_codec, records_codec
 from schemas.entries import Derived, Entry, Moderation

@@ -18,7 +18,7 @@ from api.com.atproto.sync import subscribe_repos
 from api.firehose import FirehoseHub, TooSlowError
 from api.metrics import HttpMetrics
 from api.xrpc import Ctx, Services
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from schemas import cbor
 from schemas.entries import Account, Identity
 from schemas.syntax import Did, Handle

@@ -8,10 +8,10 @@ from pathlib import Path
 import orjson
 import pytest
 
+from headrace.commands.ingest_car import feed_car
+from headrace.commands.ingest_frames import FrameFeed, frames
 from headrace.did_docs import DidDocs
-from headrace.ingest_car import feed_car
-from headrace.ingest_frames import FrameFeed, frames
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from ingest.repo.car import write_car
 from ingest.repo.commit import UnsignedCommit
 from ingest.repo.keys import PrivateKey

@@ -11,10 +11,10 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from headrace.collector import NetworkCollector
+from headrace.metrics.embedded import NetworkCollector
 from headrace.settings import load
-from headrace.wiring import Network
-from ingest.log_sqlite import SqliteLog
+from headrace.wiring.embedded import Network
+from ingest.log_sqlite.log import SqliteLog
 from ingest.pds.rate_limit import BY_METHOD, GLOBAL
 from processors.run_embedded import EmbeddedRunner
 from schemas import lexicon

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.cli_common import settings_of as _settings
+from headrace.commands.common import settings_of as _settings
 from headrace.lock import DirectoryError, DirectoryLock, LockedError
 from headrace.secrets import admin_token, ops_token
 from headrace.settings import PREFIX, Settings, SettingsError, load

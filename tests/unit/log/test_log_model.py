@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.log import Rejected
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from tests.support.log_model import Model, Network, compare
 from tests.support.log_world import START
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest import log_sqlite_checkpoint
 from ingest.commit_block import find_commit_block
-from ingest.log_sqlite import LogStoppedError, SqliteLog
+from ingest.log_sqlite import checkpoint as log_sqlite_checkpoint
+from ingest.log_sqlite.log import LogStoppedError, SqliteLog
 from ingest.log_tail import Tail
 from schemas import crash, topics
 from schemas.cid import Cid

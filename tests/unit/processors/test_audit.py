@@ -8,7 +8,7 @@ import apsw
 import pytest
 import pytest_asyncio
 
-from ingest.log_sqlite_accounts import SqliteAccounts
+from ingest.log_sqlite.accounts import SqliteAccounts
 from processors import audit
 from processors.audit import Auditor
 from processors.digest import ORDER_DEPENDENT

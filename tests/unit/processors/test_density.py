@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processors.density import COMPACTION_LAG_MS, HOUR_MS, Density, GapError
+from processors.lanes.density import COMPACTION_LAG_MS, HOUR_MS, Density, GapError
 from schemas.errors import InvariantError
 
 NOW = 1_760_000_000_000

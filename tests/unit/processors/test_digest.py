@@ -6,9 +6,9 @@ import random
 
 import pytest
 
-from processors import rebuild_diff
 from processors.digest import digest, measure
-from processors.rebuild_diff import compare
+from processors.rebuild import diff as rebuild_diff
+from processors.rebuild.diff import compare
 from views.table import APPLIED, Table, integer, text
 from views.view import View
 

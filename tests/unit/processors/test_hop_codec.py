@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processors.hop_codec import Watermark, decode, encode_edge, encode_fan, encode_watermark
+from processors.lanes.hop_codec import Watermark, decode, encode_edge, encode_fan, encode_watermark
 from schemas.errors import InvariantError
 from schemas.syntax import Handle
 from views.view import Edge, Fan

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from ingest.log_sqlite_schema import id_of
+from ingest.log_sqlite.schema import id_of
 from processors.digest import digests
-from processors.rebuild import summary
-from processors.rebuild_embedded import EmbeddedGenerations
+from processors.rebuild.builds import summary
+from processors.rebuild.embedded import EmbeddedGenerations
 from schemas.errors import InvariantError
 from schemas.topics import shard_of
 from tests.support.fast_network import TIGHT, FastNetwork, dids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processors.rebuild_moving import compare_moving
+from processors.rebuild.moving import compare_moving
 from views.table import APPLIED, Table, integer, text
 from views.view import View
 

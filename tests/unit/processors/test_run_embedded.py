@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.log_sqlite import SqliteLog
+from ingest.log_sqlite.log import SqliteLog
 from processors.digest import digests
 from processors.run_embedded import EmbeddedRunner, RunnerStoppedError
 from schemas.cbor import encode
@@ -220,7 +220,7 @@ async def test_views_of_another_log_are_refused_with_the_cure(tmp_path):
 CHILD = """
     import asyncio, sys
     from pathlib import Path
-    from ingest.log_sqlite import SqliteLog
+    from ingest.log_sqlite.log import SqliteLog
     from processors.run_embedded import EmbeddedRunner
     from views import ALL
     from views.store_sqlite import SqliteStore

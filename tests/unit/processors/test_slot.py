@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from processors.lane_stages import Message
-from processors.slot import Slot
+from processors.lanes.slot import Slot
+from processors.lanes.stages import Message
 
 
 class Lane:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from processors import sparing
+from processors.lanes import sparing
 
 
 def test_of_one_kind_of_line_one_passes_until_a_while_has_gone(caplog, monkeypatch):

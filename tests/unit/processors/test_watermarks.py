@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import permutations
 
-from processors.hop_codec import Watermark
-from processors.watermarks import Watermarks
+from processors.lanes.hop_codec import Watermark
+from processors.lanes.watermarks import Watermarks
 from views.complete import complete, newest_times
 from views.store import Progress
 

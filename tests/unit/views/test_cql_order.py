@@ -1,4 +1,4 @@
-"""`views.cql_order` and `views.cql_write`: what is acknowledged before what, without a store."""
+"""`views.cql.order` and `views.cql.write`: what is acknowledged before what, without a store."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import pytest
 import views
 from schemas.errors import InvariantError
 from tests.support.cql_store import versioned
-from views import cql_write, followers, handles, heads, likes_by_actor, recent_by_author, records, timelines
-from views.cql_order import DECIDING, waves
-from views.cql_write import Writer
+from views import followers, handles, heads, likes_by_actor, recent_by_author, records, timelines
+from views.cql import write as cql_write
+from views.cql.order import DECIDING, waves
+from views.cql.write import Writer
 from views.store import Batch
 
 PARTITION = {table.name: ("x",) * table.partition_size for table in (view.table for view in views.ALL)}

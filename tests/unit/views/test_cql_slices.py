@@ -1,4 +1,4 @@
-"""`views.cql_slices`: every bound is a bounded number of ranges, each in a notation that CQL has.
+"""`views.cql.slices`: every bound is a bounded number of ranges, each in a notation that CQL has.
 
 That the ranges hold the right rows is the contract's to show (tests/contracts/test_store.py), on a real store.
 """
@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from views.cql_slices import ranges
+from views.cql.slices import ranges
 from views.table import Table, integer, text
 
 TABLE = Table(

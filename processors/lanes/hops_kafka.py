@@ -1,0 +1,68 @@
+"""Hops over Kafka: one idempotent producer a worker.
+
+Of one shard the next batch is handed over when the one before is acknowledged, so that a failure leaves a beginning and
+never a hole (a consumer's mark would drop what fills a hole later). A failed send stops the worker. Does not own what
+is in a message (`processors.lanes.hop_codec`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from processors.lanes.stages import Onward
+from schemas.errors import InvariantError
+
+
+class SendFailedError(InvariantError):
+    """A hop did not take a message: nothing that follows from it may be saved."""
+
+
+class KafkaHops:
+    """`topics` maps a hop to its generation's topic."""
+
+    def __init__(self, producer: AIOKafkaProducer, topics: Mapping[str, str]) -> None:
+        self._producer = producer
+        self._topics = dict(topics)
+        self._failure: BaseException | None = None
+        self.sent = 0
+
+    async def send(self, messages: Sequence[Onward]) -> None:
+        parts: dict[tuple[str, int], list[bytes]] = {}
+        for hop, shard, value in messages:
+            parts.setdefault((hop, shard), []).append(value)
+        tasks = [asyncio.ensure_future(self._send(hop, shard, values)) for (hop, shard), values in parts.items()]
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            for task in tasks:
+                task.cancel()
+            raise
+        for task in tasks:
+            task.result()
+        self.sent += len(messages)
+
+    async def _send(self, hop: str, shard: int, values: Sequence[bytes]) -> None:
+        topic, place, tries = self._topics[hop], 0, 0
+        try:
+            while place < len(values):
+                if self._failure is not None:
+                    raise self._failure
+                batch = self._producer.create_batch()
+                begin = place
+                while place < len(values) and batch.append(key=None, value=values[place], timestamp=None) is not None:
+                    place += 1
+                if place == begin:
+                    raise SendFailedError(f"{topic}: a message of {len(values[place])} bytes fits into no batch")
+                batch.close()
+                tries += 1
+                await (await self._producer.send_batch(batch, topic, partition=shard))
+        except KafkaError as error:
+            self._failure = SendFailedError(
+                f"{topic}[{shard}]: batch {tries} of {len(values)} messages was not acknowledged ({error!r}): the"
+                " worker stops and its shards are taken again at their saved progress; look at the broker"
+            )
+            raise self._failure from error

@@ -1,0 +1,155 @@
+"""One lane a (topic, shard): batches in order, each saved before the next (DESIGN, invariant 4).
+
+(a) what the batch sends on, acknowledged; then `store.apply`: (b) rows, (c) the before-images, (d) progress; then a
+watermark. After an error a lane is done for: what it holds in memory may be ahead of the store. Whoever owns the shard
+next begins at the saved progress. Does not own where messages come from, nor when a lane opens and closes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from processors.decode import Decoder
+from processors.lanes.hop_codec import Watermark, encode_watermark
+from processors.lanes.stages import EdgesStage, FanoutStage, IndexStage, Message, Onward, Stage
+from processors.plan import Plan
+from schemas import crash
+from schemas.errors import InvariantError
+from schemas.topics import EDGES, FANOUT, RECORDS
+from views.overlay_versioned import VersionedOverlay
+from views.store import Batch, Progress, Store
+from views.view import FanoutSettings
+
+BATCH = 500  # messages
+WATERMARK_SECONDS = 0.1
+
+_NEXT_HOP = {RECORDS: EDGES, EDGES: FANOUT}
+
+
+class Hops(Protocol):
+    async def send(self, messages: Sequence[Onward]) -> None:
+        """(hop, shard, value): all durable, in order within each shard, when it returns.
+
+        Raises otherwise; then of each shard a beginning of the messages is there, without holes.
+        """
+        ...
+
+
+class LaneStore(Store, Protocol):
+    async def progress_of(self, topic: str, shard: int) -> Progress:
+        """What the last batch of that lane left."""
+        ...
+
+
+class Lane:
+    """`open`, then `take` and `idle` one at a time, by one task."""
+
+    def __init__(
+        self,
+        topic: str,
+        shard: int,
+        *,
+        shards: int,
+        plan: Plan,
+        decoder: Decoder,
+        store: LaneStore,
+        hops: Hops,
+        settings: FanoutSettings,
+        skipped: Collection[int] = (),
+        held: bool = False,
+    ) -> None:
+        """`skipped`: offsets that an operator leaves out. `held`: compaction waits for this generation to be built."""
+        if topic not in (RECORDS, EDGES, FANOUT):
+            raise InvariantError(f"no lane consumes {topic}; expected {RECORDS}, {EDGES} or {FANOUT}")
+        self.topic = topic
+        self.shard = shard
+        self._shards = shards
+        self._plan = plan
+        self._decoder = decoder
+        self._store = store
+        self._hops = hops
+        self._settings = settings
+        self._skipped = skipped
+        self._held = held
+        self._stage: Stage | None = None
+        self._told: tuple[int, ...] = ()
+        self._told_at = 0.0
+        self.offset = 0
+        """Up to which everything is saved."""
+        self.entries = 0
+        """Messages taken, ever; `repeated` came again after they had been saved."""
+        self.repeated = 0
+        self.batches = 0
+
+    async def open(self) -> int:
+        """Take the shard; returns the offset up to which the lane is complete: read on from there."""
+        saved = await self._store.progress_of(self.topic, self.shard)
+        self.offset = saved.vector.get((self.topic, self.shard), 0)
+        self._stage = self._make_stage(saved)
+        await self._tell()
+        return self.offset
+
+    def _make_stage(self, saved: Progress) -> Stage:
+        shard, shards, plan = self.shard, self._shards, self._plan
+        if self.topic == RECORDS:
+            return IndexStage(shard, shards, plan, self._decoder, saved, skipped=self._skipped, held=self._held)
+        if self.topic == EDGES:
+            return EdgesStage(shard, shards, plan, self._settings, saved, skipped=self._skipped)
+        return FanoutStage(shard, shards, self._settings, saved, skipped=self._skipped)
+
+    @property
+    def stage(self) -> Stage:
+        if self._stage is None:
+            raise InvariantError(f"the lane of {self.topic}[{self.shard}] has not been opened")
+        return self._stage
+
+    async def take(self, messages: Sequence[Message]) -> None:
+        """One batch, durable when it returns. What was saved before is left out."""
+        fresh = [message for message in messages if message.offset > self.offset]
+        self.repeated += len(messages) - len(fresh)
+        if fresh:
+            await self._take(fresh)
+            self.entries += len(fresh)
+        if self.seconds_to_tell() == 0:
+            await self._tell()
+
+    async def _take(self, messages: Sequence[Message]) -> None:
+        overlay = VersionedOverlay(self._store)
+        onward = await self.stage.take(messages, overlay)
+        crash.point("lane.before_send")
+        if onward:
+            await self._hops.send(onward)
+        crash.point("lane.after_send")
+        await self._save(overlay.batch(), messages[-1].offset)
+
+    async def _save(self, batch: Batch, offset: int) -> None:
+        batch.vector = {(self.topic, self.shard): offset}
+        batch.marks, batch.watermarks = self.stage.changed()
+        await self._store.apply(batch)
+        crash.point("lane.after_progress")
+        self.offset = offset
+        self.batches += 1
+
+    async def idle(self, position: int = 0) -> None:
+        """There is nothing to take below `position`: say how far everything is, markers of transactions included."""
+        if position > self.offset and self.topic == RECORDS:
+            await self._save(VersionedOverlay(self._store).batch(), position)
+        if self.seconds_to_tell() == 0:
+            await self._tell()
+
+    def seconds_to_tell(self) -> float | None:
+        """Until a watermark may be sent; None when there is nothing new to say."""
+        if self.stage.vector(self.offset) == self._told:
+            return None
+        return max(0.0, self._told_at + WATERMARK_SECONDS - time.monotonic())
+
+    async def _tell(self) -> None:
+        vector = self.stage.vector(self.offset)
+        hop = _NEXT_HOP.get(self.topic)
+        self._told, self._told_at = vector, time.monotonic()
+        if hop is not None and any(vector):
+            value = encode_watermark(Watermark(self.shard, vector))
+            await self._hops.send([(hop, shard, value) for shard in range(self._shards)])
+            crash.point("lane.after_watermark")

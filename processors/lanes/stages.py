@@ -1,0 +1,249 @@
+"""What a lane does with a batch of each topic: messages into an overlay, and what they send on.
+
+The same steps as in one process (`processors.batch`), one stage of one shard. Does not own order, sending nor saving.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+from time import perf_counter as clock
+from typing import NamedTuple, Protocol
+
+from processors.batch import ProjectionError
+from processors.decode import Decoder
+from processors.folding import Folder, fold_fan
+from processors.lanes.density import Density, GapError
+from processors.lanes.hop_codec import Watermark, decode, encode_edge, encode_fan
+from processors.lanes.watermarks import Place, Watermarks
+from processors.marks import Mark, Marks
+from processors.plan import Plan
+from processors.step import Step
+from schemas import records_codec
+from schemas.entries import Derived
+from schemas.errors import InvariantError
+from schemas.topics import EDGES, FANOUT, RECORDS, shard_of
+from views.overlay_versioned import VersionedOverlay
+from views.record import authority
+from views.store import Progress
+from views.view import Edge, Fan, FanoutSettings
+
+_TURN_SECONDS = 0.002
+
+Onward = tuple[str, int, bytes]  # hop, shard, value
+
+
+class Message(NamedTuple):
+    """One message of a topic; `offset` is Kafka's + 1, `timestamp` Kafka's in ms (0: unknown)."""
+
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+    timestamp: int = 0
+
+
+class Stage(Protocol):
+    """One shard's; takes batches in order, each message once."""
+
+    async def take(self, messages: Sequence[Message], overlay: VersionedOverlay) -> list[Onward]:
+        """Write to the overlay; returns what is to be sent before any of it is saved, in order."""
+        ...
+
+    def changed(self) -> tuple[dict[Mark, tuple[int, int]], dict[Place, tuple[int, ...]]]:
+        """Marks and watermarks that changed since the last call."""
+        ...
+
+    def vector(self, offset: int) -> tuple[int, ...]:
+        """What a watermark of this lane says when it has saved `offset`; empty when it has nobody to tell."""
+        ...
+
+
+class _Turns:
+    """Lets others run in between. HOT."""
+
+    def __init__(self) -> None:
+        self._turn = clock()
+
+    async def breathe(self) -> None:
+        if clock() - self._turn > _TURN_SECONDS:
+            await asyncio.sleep(0)
+            self._turn = clock()
+
+
+class IndexStage:
+    """`records`: before and after of each entry."""
+
+    def __init__(
+        self,
+        shard: int,
+        shards: int,
+        plan: Plan,
+        decoder: Decoder,
+        saved: Progress,
+        *,
+        skipped: Collection[int] = (),
+        held: bool = False,
+    ) -> None:
+        self._shard = shard
+        self._shards = shards
+        self._plan = plan
+        self._decoder = decoder
+        self._skipped = skipped
+        self._place = (RECORDS, shard, shard)
+        self.density = Density(shard, saved.watermarks.get(self._place, ()), held=held)
+
+    async def take(self, messages: Sequence[Message], overlay: VersionedOverlay) -> list[Onward]:
+        turns = _Turns()
+        step = Step(self._plan, self._decoder, overlay, self._shard)
+        for entry, record, invalid in await step.prepare(self._entries(messages), turns.breathe):
+            overlay.offset = entry.offset
+            try:
+                await step.take(entry, record, invalid)
+            except Exception as error:
+                raise ProjectionError(RECORDS, self._shard, entry.offset, error) from error
+            await turns.breathe()
+        shards = self._shards
+        return [(EDGES, shard_of(authority(edge.subject), shards), encode_edge(edge)) for edge in step.messages]
+
+    def _entries(self, messages: Sequence[Message]) -> list[Derived]:
+        entries: list[Derived] = []
+        now = time.time_ns() // 1_000_000
+        for message in messages:
+            try:
+                entry = self._decoded(message)
+            except InvariantError:
+                if message.offset not in self._skipped:
+                    raise
+                self.density.skip()
+                continue
+            if entry is not None:
+                self.density.take(entry.n, message.timestamp, entry.time, now)
+                if message.offset not in self._skipped:
+                    entries.append(entry)
+        return entries
+
+    def _decoded(self, message: Message) -> Derived | None:
+        if message.key is None:
+            raise InvariantError(f"records[{self._shard}]@{message.offset} has no key: it is not derive's")
+        return records_codec.decode(message.key, message.value, message.headers, message.offset)
+
+    def changed(self) -> tuple[dict[Mark, tuple[int, int]], dict[Place, tuple[int, ...]]]:
+        return {}, {self._place: self.density.newest} if self.density.newest else {}
+
+    def vector(self, offset: int) -> tuple[int, ...]:
+        return (offset,)
+
+
+class _HopStage:
+    """What both hops have in common: marks, watermarks, and offsets without holes."""
+
+    topic = ""
+
+    def __init__(self, shard: int, shards: int, saved: Progress, skipped: Collection[int]) -> None:
+        self._shard = shard
+        self._shards = shards
+        self._skipped = skipped
+        self._last = saved.vector.get((self.topic, shard), 0)
+        self.marks = Marks(saved.marks)
+        self.watermarks = Watermarks(self.topic, shard, saved.watermarks)
+
+    def _admitted(self, messages: Sequence[Message]) -> list[tuple[int, Edge | Fan]]:
+        found: list[tuple[int, Edge | Fan]] = []
+        for message in messages:
+            if message.offset != self._last + 1:
+                raise GapError(
+                    f"{self.topic}[{self._shard}]@{message.offset} comes after {self._last}: nothing may be missing"
+                    " in a hop, which is truncated behind stored progress alone; build a new generation"
+                )
+            self._last = message.offset
+            if message.offset in self._skipped:
+                continue
+            thing = decode(message.value or b"")
+            if type(thing) is Watermark:
+                self.watermarks.take(thing)
+            elif type(thing) is not (Edge if self.topic == EDGES else Fan):
+                raise InvariantError(f"{self.topic}[{self._shard}]@{message.offset} holds {type(thing).__name__}")
+            elif self.marks.admit(self.topic, self._shard, thing.src):
+                found.append((message.offset, thing))
+        return found
+
+    def changed(self) -> tuple[dict[Mark, tuple[int, int]], dict[Place, tuple[int, ...]]]:
+        return self.marks.take_changed(), self.watermarks.take_changed()
+
+
+class EdgesStage(_HopStage):
+    """`edges`: into the partitions of their subjects; posts and follows go on to readers."""
+
+    topic = EDGES
+
+    def __init__(
+        self,
+        shard: int,
+        shards: int,
+        plan: Plan,
+        settings: FanoutSettings,
+        saved: Progress,
+        *,
+        skipped: Collection[int] = (),
+    ) -> None:
+        super().__init__(shard, shards, saved, skipped)
+        self._plan = plan
+        self._onward: list[Onward] = []
+        self._folder = Folder(plan, shard, shards, settings, self._send)
+
+    async def take(self, messages: Sequence[Message], overlay: VersionedOverlay) -> list[Onward]:
+        turns = _Turns()
+        admitted = [(offset, thing) for offset, thing in self._admitted(messages) if isinstance(thing, Edge)]
+        self._folder.begin(overlay)
+        for offset, edge in admitted:
+            if edge.view not in self._plan.views:
+                raise InvariantError(
+                    f"edges[{self._shard}]@{offset} is for {edge.view}, which this release has not: every process of a"
+                    " generation runs one release; build a new generation with the new one"
+                )
+        await self._folder.prepare([edge for _, edge in admitted])
+        for offset, edge in admitted:
+            overlay.offset = offset
+            try:
+                await self._folder.fold(edge, offset)
+            except Exception as error:
+                raise ProjectionError(EDGES, self._shard, offset, error) from error
+            await turns.breathe()
+        onward, self._onward = self._onward, []
+        return onward
+
+    def _send(self, shard: int, fan: Fan) -> None:
+        self._onward.append((FANOUT, shard, encode_fan(fan)))
+
+    def vector(self, offset: int) -> tuple[int, ...]:  # noqa: ARG002 - of `records`, not of the hop
+        return self.watermarks.of_senders(self._shards)
+
+
+class FanoutStage(_HopStage):
+    """`fanout`: into timelines."""
+
+    topic = FANOUT
+
+    def __init__(
+        self, shard: int, shards: int, settings: FanoutSettings, saved: Progress, *, skipped: Collection[int] = ()
+    ) -> None:
+        super().__init__(shard, shards, saved, skipped)
+        self._settings = settings
+
+    async def take(self, messages: Sequence[Message], overlay: VersionedOverlay) -> list[Onward]:
+        turns = _Turns()
+        for offset, fan in self._admitted(messages):
+            if not isinstance(fan, Fan):
+                continue
+            overlay.offset = offset
+            try:
+                await fold_fan(fan, offset, overlay, self._settings)
+            except Exception as error:
+                raise ProjectionError(FANOUT, self._shard, offset, error) from error
+            await turns.breathe()
+        return []
+
+    def vector(self, offset: int) -> tuple[int, ...]:  # noqa: ARG002 - the last stage
+        return ()

@@ -1,0 +1,139 @@
+"""The statements of a batch: each key at its own entry's version, each partition one mutation.
+
+Large partitions are cut: rows alone anywhere, rows beside statics only beyond `_WHOLE_BYTES`, and then in the order
+that `views.cql.order` says. Nothing is sent from here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from schemas.errors import InvariantError
+from views.cql.order import Partitions, statics_first
+from views.cql.progress import Lane
+from views.cql.schema import PROGRESS
+from views.store import Batch
+from views.table import Key, Row, Table
+from views.versions import DELETE, PUT, version
+
+# A mutation may be half a commit log segment (16 MiB by default); small ones share a store's threads better.
+_PART_BYTES: Final = 256 * 1024
+_PART_ROWS: Final = 200
+_WHOLE_BYTES: Final = 4 * 1024 * 1024
+
+_AT_ONCE: Final = 63  # partitions whose statements are made in one turn of the loop
+
+Prepare = Callable[[Table, str], Awaitable[Any]]
+Statements = list[Any]
+
+
+class Writer:
+    """`prepare` gives a table's statement by its name in `views.cql.text`; `batch` makes one mutation of several."""
+
+    def __init__(self, epoch: int, prepare: Prepare, batch: Callable[[Sequence[Any]], Any]) -> None:
+        self._epoch = epoch
+        self._prepare = prepare
+        self._batch = batch
+
+    async def statements(self, partitions: Partitions, batch: Batch) -> tuple[Statements, Statements]:
+        """Two lists: the second may only be sent when all of the first is acknowledged."""
+        first: Statements = []
+        last: Statements = []
+        for place, (table, partition, rows, statics) in enumerate(partitions):
+            if place & _AT_ONCE == _AT_ONCE:
+                await asyncio.sleep(0)
+            versions = _versions(table, partition, rows, batch)
+            puts, deletes = await self._rows(table, partition, rows, versions)
+            if statics is None:
+                first += self._parts(deletes + puts)
+                continue
+            own = await self._statics(table, partition, statics, batch)
+            if sum(size for size, _ in (*puts, *deletes)) <= _WHOLE_BYTES:
+                first.append(self._batch([own, *(bound for _, bound in (*deletes, *puts))]))
+            elif statics_first(table):
+                first.append(own)
+                last += self._parts(deletes + puts)
+            else:
+                first += self._parts(puts)
+                last.append(self._batch([own, *(bound for _, bound in deletes)]))
+        return first, last
+
+    async def progress(self, lanes: Mapping[Lane, tuple[int | None, int, Mapping[Key, Row]]]) -> Statements:
+        found: Statements = []
+        for lane, (position, offset, rows) in lanes.items():
+            at = version(self._epoch, offset, PUT)
+            put = await self._prepare(PROGRESS, "put")
+            own = [put.bind((*row, at)) for row in rows.values()]
+            if position is not None:
+                own.append((await self._prepare(PROGRESS, "put_statics")).bind((*lane, position, at)))
+            found.append(self._batch(own))
+        return found
+
+    async def _rows(
+        self, table: Table, partition: Key, rows: Mapping[Key, Row | None], versions: Mapping[Key, int]
+    ) -> tuple[list[tuple[int, Any]], list[tuple[int, Any]]]:
+        if not rows:
+            return [], []
+        put = (await self._prepare(table, "put")).bind
+        delete = (await self._prepare(table, "delete")).bind
+        width = len(table.all_columns)
+        puts, deletes = [], []
+        for key, row in rows.items():
+            offset = versions[key]
+            if row is None:
+                bound = delete((version(self._epoch, offset, DELETE), *partition, *key))
+                deletes.append((_size((*partition, *key)), bound))
+            else:
+                if len(row) != width:
+                    raise InvariantError(f"{table.name}: a row of {len(row)} columns, expected {width}")
+                puts.append((_size(row), put((*row, version(self._epoch, offset, PUT)))))
+        return puts, deletes
+
+    async def _statics(self, table: Table, partition: Key, statics: Row, batch: Batch) -> Any:
+        if len(statics) != len(table.statics):
+            raise InvariantError(f"{table.name}: {len(statics)} static columns, expected {len(table.statics)}")
+        if batch.static_versions is None:
+            raise _unversioned()
+        offset = batch.static_versions.get(table, {}).get(partition)
+        if offset is None:
+            raise InvariantError(f"{table.name}: a batch without the version of the statics of {partition!r}")
+        return (await self._prepare(table, "put_statics")).bind(
+            (*partition, *statics, version(self._epoch, offset, PUT))
+        )
+
+    def _parts(self, sized: Iterable[tuple[int, Any]]) -> Statements:
+        parts: Statements = []
+        part: list[Any] = []
+        held = 0
+        for size, bound in sized:
+            if part and (held + size > _PART_BYTES or len(part) >= _PART_ROWS):
+                parts.append(self._batch(part))
+                part, held = [], 0
+            part.append(bound)
+            held += size
+        if part:
+            parts.append(self._batch(part))
+        return parts
+
+
+def _versions(table: Table, partition: Key, rows: Mapping[Key, Row | None], batch: Batch) -> Mapping[Key, int]:
+    if batch.versions is None:
+        raise _unversioned()
+    found = batch.versions.get(table, {}).get(partition, {})
+    if len(found) < len(rows) or not rows.keys() <= found.keys():
+        missing = next(key for key in rows if key not in found)
+        raise InvariantError(f"{table.name}: a batch without the version of {(*partition, *missing)!r}")
+    return found
+
+
+def _unversioned() -> InvariantError:
+    return InvariantError(
+        "a batch without versions: expected the offset of the entry that last touched each key; a store whose batches"
+        " may be torn would bring back what a later entry deleted: make the batch in a lane (processors.lanes.lane)"
+    )
+
+
+def _size(values: Iterable[Any]) -> int:
+    return sum(len(value) if isinstance(value, str | bytes) else 8 for value in values) + 48
