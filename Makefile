@@ -6,7 +6,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster chaos stack cluster lock docs bench ci clean
+.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster test-relay test-load test-chart test-ops \
+        chaos mutants stack cluster lock docs bench bench-relay bench-cluster ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -35,7 +36,7 @@ format: setup ## let ruff lay out and mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: test-unit test-oracle test-clients test-cluster ## every test
+test: test-unit test-oracle test-clients test-cluster test-relay test-load test-chart test-ops ## every test
 
 test-unit: setup ## units, contracts, vectors, views, scenarios
 	$(BIN)/pytest -m 'not cluster' tests/unit tests/contracts tests/interop tests/views tests/scenarios
@@ -45,6 +46,18 @@ test-oracle: setup ## the independent model, and crashes at every named point
 
 test-cluster: setup ## the same river on Kafka and a CQL store
 	$(BIN)/pytest -m cluster tests/contracts tests/cluster tests/chaos
+
+test-relay: setup ## other people's hosts: hostile networks, crashes, programs of others
+	$(BIN)/pytest tests/relay
+
+test-load: setup ## archives, synthesis, replay, readers, the shipped plans in short
+	$(BIN)/pytest tests/load
+
+test-chart: setup ## the Helm chart rendered, checked against Kubernetes' schemas; the image
+	$(BIN)/pytest tests/chart
+
+test-ops: setup ## rules and dashboards against a real Prometheus, pages in a real browser
+	$(BIN)/pytest tests/ops
 
 chaos: setup ## the cluster's faults, longer and more of them (SEED=N makes one run again)
 	HEADRACE_CHAOS=long $(if $(SEED),HEADRACE_CHAOS_SEED=$(SEED)) $(BIN)/pytest -m cluster -s --timeout 3600 tests/chaos/cluster tests/cluster
@@ -60,6 +73,15 @@ test-clients: setup ## the official clients against `headrace up`
 
 bench: setup ## print the table of docs/performance.md (JSON=FILE writes it too)
 	$(BIN)/python -m tests.bench.run $(if $(JSON),--json $(JSON))
+
+bench-relay: setup ## verification, serving and catch-up of the relay (JSON=FILE writes it too)
+	$(BIN)/python -m tests.bench.relay $(if $(JSON),--json $(JSON))
+
+bench-cluster: setup ## the cluster from commit to view, beside its store's and broker's limits (JSON=FILE writes it too)
+	$(BIN)/python -m tests.bench.cluster $(if $(JSON),--json $(JSON))
+
+mutants: setup ## seeded faults in delivery, order, counting and rebuild, each with the tests that must notice
+	$(BIN)/python -m tests.mutants.run
 
 docs: setup ## write docs/{settings,metrics,endpoints,views}.md from the code
 	$(BIN)/python -m tests.support.docs

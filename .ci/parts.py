@@ -17,6 +17,10 @@ PARTS: tuple[tuple[str, int], ...] = (  # make target, minutes
     ("test-oracle", 10),
     ("test-clients", 6),
     ("test-cluster", 20),
+    ("test-relay", 8),
+    ("test-load", 8),
+    ("test-chart", 3),
+    ("test-ops", 9),
 )
 
 
