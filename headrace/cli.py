@@ -17,6 +17,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from headrace import client, logs
+from headrace.commands import load as cli_load
 from headrace.commands import roles as cli_roles
 from headrace.commands import views as cli_views
 from headrace.commands.common import (
@@ -149,7 +150,7 @@ def command_line() -> cyclopts.App:
     )
     for each in (up, status, *cli_roles.COMMANDS):
         whole.command(each)
-    for group in (ingest, *cli_roles.groups(), *cli_views.groups()):
+    for group in (ingest, *cli_load.groups(), *cli_roles.groups(), *cli_views.groups()):
         whole.command(group)
     return whole
 
