@@ -89,10 +89,14 @@ class Archive:
             for head, raw in self._scanned(segment) if wanted == ALL else self._sought(segment, wanted):
                 yield from _chosen(head, raw, wanted)
 
-    def last_seq(self) -> int | None:
-        """The greatest seq there is, by the indexes; None without one."""
-        found = max((block.last_seq for path in self.segments() for block in self.index(path).blocks), default=0)
-        return found or None
+    def block(self, segment: Path, block: Block) -> list[Item]:
+        """The items of one block that an index names; none of a damaged one."""
+        with segment.open("rb") as file:
+            try:
+                return blocks.items(*segments.read_block(file, block))
+            except Refused:
+                self._lost(segment, Damage(block.offset, block.length))
+                return []
 
     def documents(self, did: str) -> list[tuple[int, Any]]:
         """Every document of a DID with its time, in order. Raises nothing for damaged ones: they are not there."""
@@ -124,12 +128,7 @@ class Archive:
         name = (segment, block.offset)
         known = self._documents.get(name)
         if known is None:
-            with segment.open("rb") as file:
-                try:
-                    known = blocks.items(*segments.read_block(file, block))
-                except Refused:
-                    self._lost(segment, Damage(block.offset, block.length))
-                    known = []
+            known = self.block(segment, block)
             self._documents[name] = known
         self._documents.move_to_end(name)
         while len(self._documents) > _BLOCKS:
@@ -157,6 +156,12 @@ class Archive:
         lost = Lost(segment.name, damage)
         if lost not in self.damages:
             self.damages.append(lost)
+
+
+def last_seq(directory: Path) -> int | None:
+    """The greatest seq in an archive, by its indexes; None when there is none yet."""
+    found = [block.last_seq for path in paths(directory, FRAMES) for block in segments.indexed(path).blocks]
+    return max(found, default=0) or None
 
 
 def hashes(dids: Collection[str]) -> frozenset[int]:
