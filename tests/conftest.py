@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis  # noqa: F401 - else its plugin loads it at the end of a run, which a long one did not survive
 import pytest
+
+from ingest.repo import core
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,3 +30,13 @@ def vectors() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="module", params=["compiled", "python"])
+def each_core(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The test runs on the compiled core, and on its twin in Python alone."""
+    on = request.param == "compiled"
+    if core.switch(on=on) != on:
+        pytest.skip("no compiled core: there was no C compiler at set-up")
+    yield request.param
+    core.switch(on=True)

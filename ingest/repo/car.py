@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 
+from ingest.repo import core
 from ingest.repo.reasons import RepoReason
 from schemas import cbor
 from schemas.cid import CBOR_PREFIX, RAW_PREFIX, Cid
@@ -30,6 +31,10 @@ def read_car(data: bytes) -> tuple[list[Cid], dict[bytes, bytes]]:
     A block that stands twice is one; a root need not be among the blocks (`require_root` asks for that).
     """
     roots, at = read_header(data)
+    if core.read_blocks is not None:
+        found = core.read_blocks(data, at)
+        if found is not None:
+            return roots, found
     end = len(data)
     blocks: dict[bytes, bytes] = {}
     prefix = CBOR_PREFIX

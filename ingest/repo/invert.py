@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from hashlib import sha256
 
+from ingest.repo import core
 from ingest.repo.mst import Tree
 from ingest.repo.mst_node import encode, height_of, put_together, take_apart
 from ingest.repo.reasons import Load, MissingBlock, RepoReason
@@ -28,7 +29,11 @@ def invert(data: bytes, load: Load, changes: Iterable[Change]) -> bytes:
     and Refused(NODE_*) for a malformed node.
     """
     changes = tuple(changes)
-    if len(changes) == 1:
+    if core.invert is not None:
+        root = core.invert(data, load, changes)
+        if root is not None:
+            return root
+    elif len(changes) == 1:
         root = _splice(data, load, *changes[0])
         if root is not None:
             return root
@@ -49,6 +54,7 @@ def invert_by_tree(data: bytes, load: Load, changes: Iterable[Change]) -> bytes:
 def _splice(data: bytes, load: Load, path: str, new: bytes | None, old: bytes | None) -> bytes | None:
     """One change of one entry that has no children beside it, three in four: None for all others, and for all faults.
 
+    For where nothing is compiled: the core needs no help.
     Nodes above the entry change only in one child's CID, so their bytes are cut and put together again.
     """
     key = path.encode()

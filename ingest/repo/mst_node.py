@@ -19,6 +19,7 @@ from typing import Any
 
 import libipld
 
+from ingest.repo import core
 from ingest.repo.reasons import RepoReason
 from ingest.repo.wire import LINK, head, link
 from schemas import cbor, limits
@@ -119,10 +120,16 @@ def cid_of(kid: Node | bytes | None) -> bytes | None:
 
 def decode(data: bytes, cid: bytes, height: int | None) -> Node:
     """Parse strictly. `height` is what the parent asks for; None at the root. Raises Refused. HOT."""
-    parts = take_apart(data, height)
-    if parts is None:
-        return decode_by_the_book(data, cid, height)
-    return put_together(parts, data, cid)
+    if core.take_apart is not None:
+        taken = core.take_apart(data, height)
+        if taken is not None:
+            keys, vals, kids, layer = taken
+            return Node(layer, keys, vals, kids, [], cid, data)
+    else:
+        parts = take_apart(data, height)
+        if parts is not None:
+            return put_together(parts, data, cid)
+    return decode_by_the_book(data, cid, height)
 
 
 Parts = tuple[list[bytes], list[dict[str, Any]], "bytes | None", int]
@@ -244,7 +251,11 @@ def _node_link(value: object) -> bytes | None:
 
 
 def encode_entry(previous: bytes, key: bytes, value: bytes, kid: bytes | None) -> bytes:
-    """The canonical bytes of one entry after the key `previous`."""
+    """The canonical bytes of one entry after the key `previous`. HOT."""
+    if core.encode_entry is not None:
+        found = core.encode_entry(previous, key, value, kid)
+        if found is not None:
+            return found
     shared = common_prefix(previous, key)
     suffix = key[shared:]
     size = len(suffix)

@@ -16,6 +16,8 @@ from ingest.repo.repo_car import open_record_proof, open_repo_car
 from schemas.cid import Cid
 from schemas.errors import Refused
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 INDIGO = "bluesky-social/indigo/testing/testdata"
 CORPUS = "bluesky-social/jetstream/internal/corpus/testdata"
 WHOLE = {

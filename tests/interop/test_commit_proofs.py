@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from ingest.repo.invert import invert
 from ingest.repo.mst import Tree
 from ingest.repo.mst_proof import proof
 from schemas.cid import Cid
+
+pytestmark = pytest.mark.usefixtures("each_core")
 
 
 def test_commit_proof_fixtures(vectors):

@@ -22,6 +22,8 @@ from schemas.entries import cbor_uint
 from schemas.errors import Refused
 from tests.interop.firehose_vectors import NOW, real_frames, real_keys
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 
 @pytest.fixture(scope="module")
 def frames(vectors):

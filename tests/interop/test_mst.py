@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 
+import pytest
+
 from ingest.repo.car import read_car
 from ingest.repo.invert import invert, invert_by_tree
 from ingest.repo.mst import Tree
@@ -13,6 +15,8 @@ from ingest.repo.mst_node import common_prefix, height_of
 from ingest.repo.mst_proof import path_proof, proof
 from schemas.cid import Cid
 from tests.unit.repo.slow_twins import very_slow_height, very_slow_mst_diff, very_slow_tree
+
+pytestmark = pytest.mark.usefixtures("each_core")
 
 FIXTURES = "bluesky-social/atproto-interop-tests/mst"
 SUITE = "DavidBuchanan314/mst-test-suite"

@@ -15,6 +15,8 @@ from schemas.data import from_json
 from schemas.errors import Refused
 from tests.interop.firehose_vectors import NOW
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 FOLDER = "bluesky-social/indigo/cmd/relay/testing/testdata"
 
 

@@ -13,6 +13,8 @@ from schemas import cbor
 from schemas.cid import Cid
 from schemas.errors import Refused
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 BLOCKS = {Cid.of_cbor(data).raw: data for data in (b"\xa0", b"\xa1aa\x01", b"x" * 200, b"y" * 20_000)}
 BLOB = b"a blob"
 ROOT = Cid(next(iter(BLOCKS)))

@@ -16,6 +16,8 @@ from schemas.cid import Cid
 from schemas.errors import Refused
 from tests.unit.repo.slow_twins import very_slow_mst_diff
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 VALUES = [Cid.of_cbor(bytes((n,))) for n in range(6)]
 KEYS = [f"c/{n}" for n in range(80)] + ["a.b.c/884976f5", "a.b.c/9adeb165882c", "app.bsky.feed.post/9adeb165882c"]
 RECORDS = st.dictionaries(st.sampled_from(KEYS), st.sampled_from(VALUES))

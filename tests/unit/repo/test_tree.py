@@ -15,6 +15,8 @@ from schemas.cid import Cid
 from schemas.errors import Refused
 from tests.unit.repo.slow_twins import very_slow_height, very_slow_tree
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 VALUES = [Cid.of_cbor(bytes((n,))) for n in range(8)]
 # 88bfafc7 and its like lie in high layers: deep, sparse trees beside the usual flat ones.
 KEYS = [f"c/{n}" for n in range(60)] + ["a.b.c/884976f5", "a.b.c/9adeb165882c", "app.bsky.feed.post/9adeb165882c"]

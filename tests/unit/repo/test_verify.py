@@ -33,6 +33,8 @@ from schemas.tid import Tid, tid_from_micros
 from tests.support.invalid_blocks import INVALID_BLOCKS
 from tests.unit.repo.world import NOW, POST, Account, Made, path, record
 
+pytestmark = pytest.mark.usefixtures("each_core")
+
 LATER = NOW + 60_000_000
 CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
