@@ -6,7 +6,6 @@ a line's form (`schemas/jetstream.py`).
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -35,20 +34,45 @@ class _Line(msgspec.Struct):
 
 
 def read_lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines without their newline, of plain text or zstd. Raises Refused(LINE) for a longer one than LINE_MAX."""
-    start = file.read(4)
-    rest = io.BufferedReader(_Joined(start, file))
-    source: BinaryIO = rest
-    if start == _ZSTD:
-        source = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(rest, read_across_frames=True))
-    try:
-        while line := source.readline(LINE_MAX + 1):
-            if len(line) > LINE_MAX:
-                raise Refused(ArchiveReason.LINE, f"a line of more than {LINE_MAX} bytes")
-            if line.strip():
-                yield line.rstrip(b"\r\n")
-    except zstandard.ZstdError as error:
-        raise Refused(ArchiveReason.LINE, f"expected zstd to the end: {error}") from error
+    """Lines without their newline, of plain text or zstd; the last may lack one.
+
+    Raises Refused(LINE) for a longer one than LINE_MAX and for zstd that is damaged or ends too early.
+    """
+    start = file.read(len(_ZSTD))
+    buffer = bytearray()
+    for piece in _unpacked(start, file) if start == _ZSTD else _plain(start, file):
+        buffer += piece
+        if b"\n" in piece:
+            *lines, rest = bytes(buffer).split(b"\n")
+            buffer = bytearray(rest)
+            yield from (line.rstrip(b"\r") for line in lines if line.strip())
+        if len(buffer) > LINE_MAX:
+            raise Refused(ArchiveReason.LINE, f"a line of more than {LINE_MAX} bytes")
+    if buffer.strip():
+        yield bytes(buffer)
+
+
+def _plain(start: bytes, file: BinaryIO) -> Iterator[bytes]:
+    yield start
+    while piece := file.read(65_536):
+        yield piece
+
+
+def _unpacked(start: bytes, file: BinaryIO) -> Iterator[bytes]:
+    """Frame after frame, in small steps: zstd makes at most 16 MB out of one."""
+    unpacking = None
+    data = start
+    while data or (data := file.read(512)):
+        unpacking = unpacking or zstandard.ZstdDecompressor().decompressobj()
+        try:
+            yield unpacking.decompress(data)
+        except zstandard.ZstdError as error:
+            raise Refused(ArchiveReason.LINE, f"expected zstd: {error}") from error
+        data = b""
+        if unpacking.eof:
+            data, unpacking = unpacking.unused_data, None
+    if unpacking is not None:
+        raise Refused(ArchiveReason.TORN, "the file ends within a zstd frame")
 
 
 def import_lines(file: BinaryIO, writer: ArchiveWriter) -> tuple[int, list[Refused]]:
@@ -117,20 +141,3 @@ def write_lines(lines: Iterator[bytes], path: Path) -> int:
                 out.write(line + b"\n")
                 written += 1
     return written
-
-
-class _Joined(io.RawIOBase):
-    """What was read already, then the rest."""
-
-    def __init__(self, start: bytes, rest: BinaryIO) -> None:
-        self._start = start
-        self._rest = rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # a writable buffer is what comes
-        piece = self._start[: len(buffer)] or self._rest.read(len(buffer))
-        self._start = self._start[len(buffer) :]
-        buffer[: len(piece)] = piece
-        return len(piece)
