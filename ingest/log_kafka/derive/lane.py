@@ -2,8 +2,10 @@
 
 Taking a shard, in this order:
 1. The producer starts. Its transactional id is the shard's own, so this fences the shard's former owner and ends the
-   transaction that it left open.
-2. Only then the state file is brought up to the end of `records`, which nobody else can move now.
+   transaction that it left open. What the broker forgets to end is ended here (`ingest.log_kafka.unclosed`): were it
+   left open, the first commit of the new owner would commit it too.
+2. Only then the state file is brought up to the end of `records`, which nobody else can move now. A file that goes on
+   from a message that the log does not have begins from nothing.
 3. The place in `commits` stands in that state: derive goes on there.
 
 A transaction holds the records, the firehose's events, the place, and the group's offset for whoever watches lag. The
@@ -22,6 +24,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from time import monotonic
 
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
@@ -34,6 +37,7 @@ from ingest.log_kafka.derive.overlay import Overlay
 from ingest.log_kafka.derive.state import ShardFile
 from ingest.log_kafka.topics import topic_ids
 from ingest.log_kafka.truncate import derive_group
+from ingest.log_kafka.unclosed import Unclosed, close_committed, open_of_anyone
 from schemas.crash import point
 from schemas.entry_codec import decode
 from schemas.errors import InvariantError
@@ -43,7 +47,11 @@ from schemas.topics import COMMITS, FIREHOSE, RECORDS, REJECTIONS
 MAX_BATCH = 500
 RESTORE_PAGE = 2000
 _POLL_MS = 200
+_QUIET_SECONDS = 1.0
+_FOREIGN_SECONDS = 30.0
 PDS_HEADER = "pds"
+
+_log = structlog.get_logger()
 
 Skips = Callable[[str, int], Awaitable[Collection[int]]]  # topic, shard: offsets
 
@@ -88,6 +96,11 @@ class Lane:
         self._state: ShardFile | None = None
         self._stopping = False
         self._stuck: tuple[int, float] | None = None
+        self._name = f"{settings.cluster}-derive-{shard}"
+        single = [TopicPartition(settings.topic(name), 0) for name in (FIREHOSE, REJECTIONS)]
+        self._written = [self._records, *single]
+        self._committed_at: float | None = None
+        """When the last transaction was committed; None once its end was seen in every partition."""
         self.place = DerivePlace()
 
     @property
@@ -100,8 +113,12 @@ class Lane:
         settings = self._settings
         if self._skips is not None:
             self._skipped = await self._skips(COMMITS, self._shard)
-        self._producer = new_producer(settings, transactional_id=f"{settings.cluster}-derive-{self._shard}")
+        # What derive was not told of it derives again; half of a transaction must not stay.
+        unclosed = await Unclosed.ask(settings, self._name, self._written, otherwise=False)
+        self._producer = new_producer(settings, transactional_id=self._name)
         await self._producer.start()
+        await unclosed.close(self._producer)
+        await self._alone(self._producer)
         ids = await topic_ids(settings, [RECORDS])
         self._state = ShardFile(self._directory / f"shard-{self._shard}.sqlite", ids[RECORDS])
         await self._restore(self._state, ids[RECORDS])
@@ -130,6 +147,11 @@ class Lane:
             reached: int = await consumer.position(self._commits)
             if messages or reached > self.place.done:
                 await self._derive(messages, reached)
+            elif self._committed_at is not None and monotonic() - self._committed_at > _QUIET_SECONDS:
+                # No later transaction ends what the broker may have forgotten of this one.
+                assert self._producer is not None
+                await close_committed(self._producer, self._name, self._written)
+                self._committed_at = None
 
     def stop(self) -> None:
         """End after the transaction under way."""
@@ -150,27 +172,51 @@ class Lane:
         end: int = (await self._consumer.end_offsets([self._commits]))[self._commits]
         return end
 
+    async def _alone(self, producer: AIOKafkaProducer) -> None:
+        """Nothing is open in `records`, not even under a number that the broker gave this id's producers long ago."""
+        began = monotonic()
+        while found := await open_of_anyone(producer, self._records):
+            if monotonic() - began > _FOREIGN_SECONDS:
+                raise InvariantError(
+                    f"{self._records.topic}[{self._shard}]: expected no open transaction, found {dict(found)} (offset"
+                    " by producer): end it with kafka-transactions.sh abort --topic --partition --start-offset"
+                )
+            await asyncio.sleep(_POLL_MS / 1000)
+
     async def _restore(self, state: ShardFile, topic: str) -> None:
-        """Bring the state up to the end of `records`."""
+        """Bring the state up to the end of `records`, in which nothing is open."""
         reader = new_consumer(self._settings)
         await reader.start()
         try:
             reader.assign([self._records])
             end = (await reader.end_offsets([self._records]))[self._records]
-            if state.at > end:  # the broker has lost what it had acknowledged
+            if not await self._holds(reader, state.at, end):
+                _log.warning("the log does not hold what derive's file goes on from", shard=self._shard, at=state.at)
                 state.forget(topic)
             reader.seek(self._records, state.at)
-            while not self._stopping and (at := await reader.position(self._records)) < end:
+            while not self._stopping and await reader.position(self._records) < end:
                 got = await reader.getmany(self._records, timeout_ms=_POLL_MS, max_records=RESTORE_PAGE)
                 messages: Sequence[ConsumerRecord] = got.get(self._records, ())
-                changed = Overlay(state)
-                for message in messages:
-                    offset = message.offset + 1
-                    changed.restore(*read(message.key, message.value, message.headers, offset))
-                    at = offset
-                state.take(changed, changed.last or state.place_in_commits, at)
+                if messages:
+                    changed = Overlay(state)
+                    for message in messages:
+                        changed.restore(*read(message.key, message.value, message.headers, message.offset + 1))
+                    state.take(changed, changed.last or state.place_in_commits, messages[-1].offset + 1)
         finally:
             await reader.stop()
+
+    async def _holds(self, reader: AIOKafkaConsumer, at: int, end: int) -> bool:
+        """Whether `at` is the offset of a committed message, or 0. One that was compacted away has a successor."""
+        if at == 0:
+            return True
+        if at > end:  # the broker has lost what it had acknowledged
+            return False
+        reader.seek(self._records, at - 1)
+        while not self._stopping and await reader.position(self._records) < at:
+            got = await reader.getmany(self._records, timeout_ms=_POLL_MS, max_records=1)
+            for message in got.get(self._records, ()):
+                return bool(message.offset == at - 1)
+        return self._stopping
 
     def _watch(self, consumer: AIOKafkaConsumer) -> None:
         """Notice that the last stable offset stands still while there is more above it."""
@@ -216,6 +262,7 @@ class Lane:
         point("derive.after_commit_txn")
         state.take(batch.changed, place, at)
         self.place = place
+        self._committed_at = monotonic()
         counts = self._counts
         counts.transactions += 1
         counts.entries += batch.entries
