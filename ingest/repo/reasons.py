@@ -58,6 +58,7 @@ class RepoReason(StrEnum):
     PREV_DATA_MISSING = "prev_data_missing"
     INVERSION = "inversion"
     DISCONTINUOUS = "discontinuous"
+    VERIFIER_DIED = "verifier_died"
 
 
 class MissingBlock(Refused):
