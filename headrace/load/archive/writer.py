@@ -130,6 +130,11 @@ class ArchiveWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def holds_items(self) -> bool:
+        """Whether there is anything in it from before."""
+        return bool(paths(self.directory, FRAMES) or paths(self.directory, DOCUMENTS))
+
     def frame(self, item: Item) -> None:
         """Append a frame or line. HOT."""
         if self._frames.add(item):

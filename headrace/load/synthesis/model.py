@@ -2,8 +2,8 @@
 
 Source, where nothing else is said: PauSolerValades/bsky-data-analysis at 6359ae702983 and four later commits
 (docs/EDA.md and the notes beside it): the whole firehose of Bluesky, 11 to 18 April 2026, 240.6 million events of
-3.09 million accounts. Shapes, not digits: the source has loose ends of its own. What it does not say is ours and marked so.
-Does not own what is made of them (`plan.py`).
+3.09 million accounts. Shapes, not digits: the source has loose ends of its own. What it does not say is ours and
+marked so. Does not own what is made of them (`plan.py`).
 """
 
 from __future__ import annotations
