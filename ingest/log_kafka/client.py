@@ -6,14 +6,16 @@ nothing by itself. Does not own topics (`ingest.log_kafka.topics`) nor who produ
 
 from __future__ import annotations
 
+import asyncio
 import ssl
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
 MESSAGE_BYTES = 7 << 20  # an entry of `commits` may have 6 MiB
+_T = TypeVar("_T")
 _BATCH_BYTES = 1 << 20  # a request carries one batch a partition, and one request is under way a broker
 
 
@@ -88,6 +90,28 @@ def new_consumer(
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=settings.heartbeat_ms,
     )
+
+
+def heard(future: asyncio.Future[_T]) -> asyncio.Future[_T]:
+    """The same; a failure that nobody comes to await, since another came first, is not reported as never retrieved."""
+    future.add_done_callback(_hear)
+    return future
+
+
+async def stop_producer(producer: AIOKafkaProducer) -> None:
+    """Stop it, and hear what a fencing has left for whoever would have ended its transaction."""
+    try:
+        await producer.stop()
+    finally:
+        manager = producer._txn_manager  # noqa: SLF001 - it keeps the future that is reported
+        ending = None if manager is None or manager.transactional_id is None else manager.wait_for_transaction_end()
+        if ending is not None:
+            heard(ending)
+
+
+def _hear(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def new_admin(settings: KafkaSettings) -> AIOKafkaAdminClient:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import structlog
@@ -40,7 +41,8 @@ _T = TypeVar("_T")
 class Unclosed:
     """`await Unclosed.ask(...)`, start the producer, `await close(producer)`.
 
-    `otherwise`: whether what is open is committed where the broker no longer says how it ended.
+    `otherwise`: whether what is open is committed where the broker no longer says how it ended. `told`, by partition:
+    Kafka's offset up to which somebody was told that it is in the log; what is open below it is committed.
     """
 
     def __init__(
@@ -51,16 +53,24 @@ class Unclosed:
         under_way: Collection[TopicPartition],
         *,
         otherwise: bool,
+        told: Mapping[TopicPartition, int],
     ) -> None:
         self._name = name
         self._partitions = partitions
         self._state = state
         self._under_way = under_way
         self._otherwise = otherwise
+        self._told = told
 
     @classmethod
     async def ask(
-        cls, settings: KafkaSettings, name: str, partitions: Collection[TopicPartition], *, otherwise: bool
+        cls,
+        settings: KafkaSettings,
+        name: str,
+        partitions: Collection[TopicPartition],
+        *,
+        otherwise: bool,
+        told: Mapping[TopicPartition, int] = MappingProxyType({}),
     ) -> Unclosed:
         """`name` is the transactional id; nobody but it writes to `partitions` under its producer's number.
 
@@ -74,12 +84,12 @@ class Unclosed:
             state, under_way = await _told(client, lambda: _state(client, name))
         finally:
             await admin.close()
-        return cls(name, partitions, state, under_way, otherwise=otherwise)
+        return cls(name, partitions, state, under_way, otherwise=otherwise, told=told)
 
     async def close(self, producer: AIOKafkaProducer) -> dict[TopicPartition, int]:
         """Of each partition where something was dropped, Kafka's offset of its first message."""
         found = await _own(producer, self._partitions)
-        kept = {part: at for part, at in found.items() if self._committed(part)}
+        kept = {part: at for part, at in found.items() if self._committed(part, at)}
         dropped = {part: at for part, at in found.items() if part not in kept}
         if found:
             _log.warning("the broker forgot to end a transaction", id=self._name, kept=[*kept], dropped=[*dropped])
@@ -87,9 +97,9 @@ class Unclosed:
         await _mark(producer, dropped, commit=False)
         return dropped
 
-    def _committed(self, partition: TopicPartition) -> bool:
+    def _committed(self, partition: TopicPartition, at: int) -> bool:
         """What is under way is ended by the fence; what else is open then is of a transaction before it."""
-        if self._state in _COMMITTED:
+        if self._state in _COMMITTED or at < self._told.get(partition, 0):
             return True
         return not (self._state in _ABORTED or partition in self._under_way) and self._otherwise
 

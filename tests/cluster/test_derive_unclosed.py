@@ -1,45 +1,24 @@
-"""A broker that has forgotten to end a transaction in a partition: derive ends it as the broker says that it ended.
-
-What it forgets is brought about by not telling it that a partition is written to. A broker checks that by itself, so
-that one is started which does not.
-"""
+"""A broker that has forgotten to end a transaction in a partition: derive ends it as the broker says that it ended."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.producer.transaction_manager import TransactionManager
 
-from ingest.log_kafka.client import KafkaSettings, new_admin, new_producer
+from ingest.log_kafka.client import KafkaSettings, new_producer
 from ingest.log_kafka.derive.worker import DeriveWorker
 from ingest.log_kafka.topics import ensure_topics
 from schemas.topics import FIREHOSE, RECORDS
 from tests.support.derive_world import STEP, check, make_world
+from tests.support.forgetting_broker import Forgetting, careless_broker
 from tests.support.kafka_log import append, caught_up, read_all, records_of, run_derive
 
+__all__ = ["careless_broker"]
+
 pytestmark = [pytest.mark.cluster, pytest.mark.chaos]
-
-
-@pytest.fixture(scope="module")
-def careless_broker(own_stack) -> Iterator[str]:
-    """It takes what belongs to a transaction that it has not been told of."""
-    servers = own_stack(brokers=1, stores=0).servers
-
-    async def configure() -> None:
-        admin = new_admin(KafkaSettings(servers=servers))
-        await admin.start()
-        try:
-            careless = {"transaction.partition.verification.enable": "false"}
-            await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, "1", configs=careless)])
-        finally:
-            await admin.close()
-
-    asyncio.run(configure())
-    return servers
 
 
 @pytest.fixture
@@ -47,23 +26,6 @@ async def settings(careless_broker: str, request: pytest.FixtureRequest) -> Asyn
     made = KafkaSettings(servers=careless_broker, cluster=f"t{abs(hash(request.node.name))}")
     await ensure_topics(made, 1)
     return made
-
-
-class Forgetting:
-    """While `on`, transactions are not told of `records`: their markers come to the other partitions alone."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.on = False
-        self.forgotten = 0
-        told = TransactionManager.maybe_add_partition_to_txn
-
-        def tell(manager, partition):
-            if self.on and partition.topic.endswith(f".{RECORDS}"):
-                self.forgotten += 1
-            else:
-                told(manager, partition)
-
-        monkeypatch.setattr(TransactionManager, "maybe_add_partition_to_txn", tell)
 
 
 async def test_what_was_dropped_is_not_committed_by_who_comes_next(
@@ -74,7 +36,7 @@ async def test_what_was_dropped_is_not_committed_by_who_comes_next(
     half = len(world.entries) // 2
     await append(settings, world.entries[:half], 1)
     await run_derive(settings, tmp_path / "one", 1, step=STEP)
-    forgetting = Forgetting(monkeypatch)
+    forgetting = Forgetting(monkeypatch, RECORDS)
     dead = new_producer(settings, transactional_id=f"{settings.cluster}-derive-0")
     await dead.start()
     forgetting.on = True
@@ -101,7 +63,7 @@ async def test_what_was_committed_is_kept_by_who_comes_next(
     world = await make_world(tmp_path / "log.sqlite", 22, 8, 1)
     half = len(world.entries) // 2
     await append(settings, world.entries[:half], 1)
-    forgetting = Forgetting(monkeypatch)
+    forgetting = Forgetting(monkeypatch, RECORDS)
     forgetting.on = True
     await run_derive(settings, tmp_path / "one", 1, step=STEP)
     assert forgetting.forgotten
@@ -122,7 +84,7 @@ async def test_a_file_that_is_ahead_of_the_log_begins_again(
     world = await make_world(tmp_path / "log.sqlite", 23, 8, 1)
     half = len(world.entries) // 2
     await append(settings, world.entries[:half], 1)
-    forgetting = Forgetting(monkeypatch)
+    forgetting = Forgetting(monkeypatch, RECORDS)
     forgetting.on = True
     await run_derive(settings, tmp_path / "one", 1, step=STEP)
     assert forgetting.forgotten
@@ -147,7 +109,7 @@ async def test_nothing_waits_for_the_next_entry_to_be_seen(
     """A marker is forgotten, and then nothing is written for long: whoever wrote last looks, and ends it."""
     world = await make_world(tmp_path / "log.sqlite", 24, 4, 1)
     await append(settings, world.entries, 1)
-    forgetting = Forgetting(monkeypatch)
+    forgetting = Forgetting(monkeypatch, RECORDS)
     forgetting.on = True
     worker = DeriveWorker(settings, tmp_path / "one", 1, only=[0], step=STEP)
     await worker.start()

@@ -30,7 +30,7 @@ from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 
 from ingest.derive import STEP
 from ingest.log import Reason
-from ingest.log_kafka.client import KafkaSettings, new_consumer, new_producer
+from ingest.log_kafka.client import KafkaSettings, heard, new_consumer, new_producer, stop_producer
 from ingest.log_kafka.derive.batch import Batch, Source
 from ingest.log_kafka.derive.chunks import KafkaChunks
 from ingest.log_kafka.derive.overlay import Overlay
@@ -162,7 +162,7 @@ class Lane:
             await self._consumer.stop()
         await self._chunks.close()
         if self._producer is not None:
-            await self._producer.stop()
+            await stop_producer(self._producer)
         if self._state is not None:
             self._state.close()
 
@@ -247,12 +247,11 @@ class Lane:
         topic = self._settings.topic
         point("derive.before_send")
         await producer.begin_transaction()
-        sent = [await producer.send(topic(FIREHOSE), value=value, partition=0) for value in batch.firehose]
-        sent += [
-            await producer.send(topic(REJECTIONS), key=key, value=value, partition=0) for key, value in batch.rejections
-        ]
+        sent = [heard(await producer.send(topic(FIREHOSE), value=value, partition=0)) for value in batch.firehose]
+        for key, rejection in batch.rejections:
+            sent.append(heard(await producer.send(topic(REJECTIONS), key=key, value=rejection, partition=0)))
         for key, value, headers in batch.messages():
-            sent.append(await producer.send(topic(RECORDS), value, key, shard, headers=headers))
+            sent.append(heard(await producer.send(topic(RECORDS), value, key, shard, headers=headers)))
         at = [(await future).offset + 1 for future in sent][-1]
         place = batch.place
         offsets = {self._commits: OffsetAndMetadata(batch.needed, f"done={place.done} n={place.n}")}

@@ -58,7 +58,7 @@ class KafkaPdsLog:
         self._name = name
         self._heads = heads
         self._commits = commits
-        self._txns = Transactions(settings, f"{settings.cluster}-pds-{name}")
+        self._txns = Transactions(settings, name, heads.complete)
         self._shards = shards
         self._instance = Instance(settings, name, self._txns)
         self._ends = [0] * shards

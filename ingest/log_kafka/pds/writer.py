@@ -179,6 +179,8 @@ class Writer:
         """HOT: one transaction."""
         batch = self._judged()
         try:
+            if not batch.messages:
+                await self._txns.look()
             offsets = await self._checkpoints() if not self._due() else {}
             if not batch.messages and not offsets:
                 return
