@@ -24,7 +24,7 @@ STEPS = 300
 async def network(tmp_path_factory):
     made = await FastNetwork(tmp_path_factory.mktemp("audited"), dids(5), 4).open()
     await made.begin()
-    for step in RandomNetwork(random.Random(10), made.dids, made.now, Habits(gate=8, take_down=6)).steps(STEPS):
+    for step in RandomNetwork(random.Random(8), made.dids, made.now, Habits(gate=8, take_down=6)).steps(STEPS):
         await made.do(step)
     await made.settle()
     yield made
@@ -100,7 +100,9 @@ def corruptions():
 async def test_a_corrupted_row_is_counted_and_named(auditor, network, table, statement):
     connection = apsw.Connection(str(network.directory / "views0.sqlite"))
     name = f"{table}__statics" if "__statics" in statement else table
-    row = connection.execute(f'SELECT * FROM "{name}" LIMIT 1').fetchone()
+    # Of what is gone the log knows nothing; the auditor neither.
+    known = "WHERE subject IN (SELECT uri FROM posts)" if name == "interactions__statics" else ""
+    row = connection.execute(f'SELECT * FROM "{name}" {known} LIMIT 1').fetchone()
     assert row is not None, "the network made no row to corrupt"
     where = " AND ".join(f'"{column}"=?{n}' for n, column in enumerate(_key(table, name), 1))
     connection.execute(f"{statement} WHERE {where}", row[: where.count("?")])
