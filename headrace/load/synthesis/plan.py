@@ -22,7 +22,7 @@ from schemas.tid import tid_from_micros
 START = 1_767_571_200_000_000  # 2026-01-05T00:00:00Z, a Monday
 _FOUNDING = 250  # least microseconds between two foundings: more than the follows of one
 _POSTS = 8_192  # recent posts that may be liked, answered or quoted
-_LIKED = 65_536  # likes that later ones may follow
+_LIKED = 4_096  # likes that later ones may follow
 _OWN = 16  # of what an account did that it may undo, a kind
 _DEPTH = 500
 

@@ -98,14 +98,14 @@ class Repo:
     def blocks(self) -> dict[bytes, bytes]:
         """Every node of its tree."""
         out: dict[bytes, bytes] = {}
-        left: list[Node | bytes | None] = [self.tree.top]
+        left: list[tuple[Node | bytes | None, int | None]] = [(self.tree.top, None)]
         while left:
-            node = left.pop()
+            node, height = left.pop()
             if isinstance(node, bytes):
-                node = self.tree.read(node, None)
+                node = self.tree.read(node, height)
             if node is not None and node.cid is not None:
                 out[node.cid] = node.data
-                left += node.kids
+                left += [(kid, node.height - 1) for kid in node.kids]
         return out
 
 
