@@ -64,7 +64,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "pydantic": ("headrace/settings*.py",),
     "pydantic_settings": ("headrace/settings*.py",),
     "sqlite3": (),
-    "uvloop": ("headrace/serving.py",),
+    "uvloop": ("headrace/load/client_process.py", "headrace/serving.py"),
 }
 
 # Functions that may end a broad `except` without `raise`: what fails there goes to whoever waits for it.
