@@ -1,8 +1,10 @@
-"""subscribeRepos' source: one reader of the log for all live subscribers, one splice a frame.
+"""subscribeRepos' source: one reader of the log for all live subscribers, one splice and one websocket head a frame.
 
-The hub keeps the newest frames in a ring. A subscriber inside the ring is live and is sent the hub's own bytes; one
-behind it reads the log page by page until it catches up. A live subscriber that falls out of the ring is too slow.
-Bounded: the ring in frames and bytes, and a page of catch-up. Without subscribers nothing is read.
+The hub keeps the newest frames in a ring, as the very bytes that go out: what a server sends is not masked, so all
+subscribers are sent the same. Those in step are given one chunk, joined once. A subscriber inside the ring is live; one
+behind it reads the log page by page until it catches up. One that had caught up and falls out of the ring is too slow.
+Bounded: the ring in frames and bytes, a chunk in bytes, a page of catch-up in frames, and two pages read at once.
+Without subscribers nothing is read.
 
 Does not own the websocket (`api/com/atproto/sync/subscribe_repos.py`) nor what is in the log.
 """
@@ -13,17 +15,50 @@ import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
+from xxhash import xxh64_intdigest
+
+from api.errors import invalid_request
+from api.outlet import message
 from ingest.log import FirehoseReader
 from schemas.entries import FirehoseEvent
 
 RING_FRAMES = 8_192
 RING_BYTES = 16 * 1024 * 1024
-_PAGE = 200
+CHUNK_BYTES = 256 * 1024
+PAGE = 512  # events of one read; fewer where they are large
+SHARDS_MAX = 1_024
+_CHUNKS = 256  # joined chunks that are kept until the next news
+_GATHER = 5e-5  # seconds that news gather for, a subscriber: about what a write to it costs
+_GATHER_MAX = 0.01
 
 
-class TooSlowError(Exception):
-    """A live subscriber has not taken frames that are no longer in the ring."""
+class Chunk(NamedTuple):
+    """Websocket messages to be written as they are, how many, and the seq that they reach."""
+
+    wire: bytes
+    frames: int
+    reached: int
+
+
+class Shard(NamedTuple):
+    """The accounts whose xxh64 (of the DID, seed 0) leaves `number` when divided by `of`."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Raises XrpcError for anything but i/n."""
+        number, slash, of = text.partition("/")
+        if slash and _is_number(number) and _is_number(of) and int(number) < int(of) <= SHARDS_MAX:
+            return cls(int(number), int(of))
+        expected = f"expected i/n with 0 <= i < n <= {SHARDS_MAX}, as in shard=0/4 to shard=3/4"
+        raise invalid_request(f"shard: {expected}, found {text[:40]!r}")
+
+    def holds(self, key: int) -> bool:
+        return key % self.of == self.number
 
 
 class FirehoseHub:
@@ -42,15 +77,18 @@ class FirehoseHub:
         self._ring_frames = ring_frames
         self._ring_bytes = ring_bytes
         # Parallel lists; entries before `_start` have left the ring and are cut off now and then.
-        self._frames: list[bytes] = []
+        self._wires: list[bytes] = []
         self._seqs: list[int] = []
+        self._keys: list[int] = []
         self._start = 0
         self._size = 0
         # All that is shown above `_floor`, up to `_newest`, is in the ring.
         self._floor = 0
         self._newest = 0
+        self._chunks: dict[tuple[int, Shard | None], Chunk] = {}
         self._news = asyncio.Event()
         self._wanted = asyncio.Event()
+        self._reading = asyncio.Semaphore(2)
         self.subscribers = 0
         self._closed = False
 
@@ -60,10 +98,13 @@ class FirehoseHub:
         while True:
             await self._wanted.wait()
             await changed.wait_firehose(self._newest)
-            for event in await self._log.read_firehose(self._newest, _PAGE):
+            for event in await self._log.read_firehose(self._newest, PAGE):
                 self._take(event)
+            self._chunks.clear()
             news, self._news = self._news, asyncio.Event()
             news.set()
+            # Subscribers take these before the next ones can push them out; many are worth a longer breath.
+            await asyncio.sleep(min(self.subscribers * _GATHER, _GATHER_MAX) if self.subscribers > 4 else 0)
 
     def close(self) -> None:
         """Let every waiting subscriber end."""
@@ -74,11 +115,17 @@ class FirehoseHub:
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def newest(self) -> int:
+        """Up to where the ring has taken the log."""
+        return self._newest
+
     @contextmanager
     def subscription(self) -> Iterator[None]:
         if self.subscribers == 0:
             # Nobody has read since: begin at the log's end, the past is read from the log.
-            self._frames, self._seqs, self._start, self._size = [], [], 0, 0
+            self._wires, self._seqs, self._keys, self._start, self._size = [], [], [], 0, 0
+            self._chunks.clear()
             self._floor = self._newest = self._log.firehose_bounds()[1]
             self._wanted.set()
         self.subscribers += 1
@@ -96,45 +143,75 @@ class FirehoseHub:
     def is_live(self, after: int) -> bool:
         return after >= self._floor
 
-    async def live(self, after: int, limit: int) -> tuple[list[bytes], int]:
-        """Frames above `after` and the seq they reach, waiting until there are some; none once closed.
+    async def live(self, after: int, shard: Shard | None = None) -> Chunk:
+        """What is above `after`, at most CHUNK_BYTES or one frame, waiting until there is something.
 
-        Raises TooSlowError when frames above `after` have left the ring.
+        Nothing once closed, and nothing when the ring has passed `after` while this waited. HOT.
         """
         while self._newest <= after and not self._closed:
             await self._news.wait()
         if after < self._floor:
-            raise TooSlowError
-        begin = bisect_right(self._seqs, after, self._start)
-        frames = self._frames[begin : begin + limit]
-        end = begin + len(frames)
-        return frames, self._seqs[end - 1] if end < len(self._seqs) else max(after, self._newest)
+            return Chunk(b"", 0, after)
+        key = (after, shard)
+        chunk = self._chunks.get(key)
+        if chunk is None:
+            chunk = self._join(after, shard)
+            if len(self._chunks) < _CHUNKS:
+                self._chunks[key] = chunk
+        return chunk
 
-    async def past(self, after: int) -> tuple[list[bytes], int]:
-        """One page of the log above `after`, for a subscriber that is behind, and the seq it reaches.
+    async def past(self, after: int, limit: int, shard: Shard | None = None) -> Chunk:
+        """The log's next `limit` events above `after`, for a subscriber that is behind.
 
         Where the log keeps nothing of it any more, what was there when nobody read is passed over.
         """
-        floor = self._floor
-        events = await self._log.read_firehose(after, _PAGE)
-        shown = self._shown
-        return [event.frame() for event in events if shown(event.did)], events[-1].seq if events else max(after, floor)
+        async with self._reading:
+            floor = self._floor
+            events = await self._log.read_firehose(after, limit)
+            wires = [message(event.frame()) for event in events if self._shows(event.did, shard)]
+            # A log that answers from memory does not wait: the others go on between two pages.
+            await asyncio.sleep(0)
+        return Chunk(b"".join(wires), len(wires), events[-1].seq if events else max(after, floor))
+
+    def _join(self, after: int, shard: Shard | None) -> Chunk:
+        begin = end = bisect_right(self._seqs, after, self._start)
+        wires, keys, size = self._wires, self._keys, 0
+        chosen: list[bytes] = []
+        while end < len(wires) and (size == 0 or size + len(wires[end]) <= CHUNK_BYTES):
+            if shard is None or shard.holds(keys[end]):
+                chosen.append(wires[end])
+                size += len(wires[end])
+            end += 1
+        reached = self._seqs[end - 1] if begin < end < len(wires) else max(after, self._newest)
+        return Chunk(b"".join(chosen), len(chosen), reached)
+
+    def _shows(self, did: str, shard: Shard | None) -> bool:
+        return self._shown(did) and (shard is None or shard.holds(_key(did)))
 
     def _take(self, event: FirehoseEvent) -> None:
         self._newest = event.seq
         if not self._shown(event.did):
             return
-        frame = event.frame()
-        self._frames.append(frame)
+        wire = message(event.frame())
+        self._wires.append(wire)
         self._seqs.append(event.seq)
-        self._size += len(frame)
+        self._keys.append(_key(event.did))
+        self._size += len(wire)
         start = self._start
-        while len(self._frames) - start > self._ring_frames or self._size > self._ring_bytes:
-            self._size -= len(self._frames[start])
+        while len(self._wires) - start > self._ring_frames or self._size > self._ring_bytes:
+            self._size -= len(self._wires[start])
             self._floor = self._seqs[start]
-            self._frames[start] = b""
+            self._wires[start] = b""
             start += 1
         if start > self._ring_frames:
-            del self._frames[:start], self._seqs[:start]
+            del self._wires[:start], self._seqs[:start], self._keys[:start]
             start = 0
         self._start = start
+
+
+def _key(did: str) -> int:
+    return xxh64_intdigest(did.encode())
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 4

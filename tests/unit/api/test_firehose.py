@@ -13,14 +13,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 from prometheus_client import CollectorRegistry
+from xxhash import xxh64_intdigest
 
 from api.com.atproto.sync import subscribe_repos
-from api.firehose import FirehoseHub, TooSlowError
+from api.firehose import FirehoseHub, Shard
 from api.metrics import HttpMetrics
+from api.outlet import Outlet, message
 from api.xrpc import Ctx, Services
 from ingest.log_sqlite.log import SqliteLog
 from schemas import cbor
 from schemas.entries import Account, Identity
+from schemas.errors import XrpcError
 from schemas.syntax import Did, Handle
 
 ALICE = Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa")
@@ -58,7 +61,7 @@ async def stage(tmp_path: Path, *, ring_frames: int = 64, first_seq: int = 1) ->
     services = Services(firehose=hub, metrics=metrics)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        params = {name: int(value) for name, value in request.query.items()}
+        params = {"cursor": int(request.query["cursor"])} if "cursor" in request.query else {}
         answer = await subscribe_repos.handle(
             Ctx("com.atproto.sync.subscribeRepos", services, params=params, request=request)
         )
@@ -185,17 +188,75 @@ async def test_accounts_that_are_not_hosted_here_are_not_shown(on_stage: Stage) 
     assert (header["t"], body["seq"]) == ("#account", 5)
 
 
-async def test_a_live_subscriber_behind_the_ring_is_too_slow(tmp_path: Path) -> None:
+def bytes_of(wire: bytes) -> list[bytes]:
+    """The messages of what goes out, each of fewer than 126 bytes."""
+    found = []
+    while wire:
+        assert wire[0] == 0x82
+        found.append(wire[2 : 2 + wire[1]])
+        wire = wire[2 + wire[1] :]
+    return found
+
+
+async def test_frames_that_left_the_ring_are_read_from_the_log(tmp_path: Path) -> None:
     async with stage(tmp_path, ring_frames=4) as ready:
         with ready.hub.subscription():
             await ready.say(3)
-            assert await ready.hub.live(2, 100) == ([(await ready.log.read_firehose(2, 1))[0].frame()], 3)
+            chunk = await ready.hub.live(2)
+            assert (bytes_of(chunk.wire), chunk.reached) == ([(await ready.log.read_firehose(2, 1))[0].frame()], 3)
             await ready.say(20)
-            await ready.hub.live(22, 100)
+            await ready.hub.live(22)
 
-            with pytest.raises(TooSlowError):
-                await ready.hub.live(3, 100)
+            assert await ready.hub.live(3) == (b"", 0, 3)
             assert not ready.hub.is_live(3)
+            past = await ready.hub.past(3, 100)
+            assert (past.frames, past.reached) == (20, 23)
+
+
+async def test_who_had_caught_up_and_falls_out_of_the_ring_is_too_slow(tmp_path: Path, monkeypatch) -> None:
+    async with stage(tmp_path, ring_frames=4) as ready:
+        written = asyncio.Event()
+        release = asyncio.Event()
+        write = Outlet.write
+
+        async def held(outlet: Outlet, wire: bytes, seconds: float) -> None:
+            written.set()
+            await release.wait()
+            await write(outlet, wire, seconds)
+
+        monkeypatch.setattr(Outlet, "write", held)
+        await ready.say(1)
+        async with ready.subscribe(1) as socket:
+            await ready.subscribed()
+            await ready.say(1)
+            await written.wait()
+            await ready.say(20)
+            while ready.hub.is_live(2):  # noqa: ASYNC110 - until the hub has taken them
+                await asyncio.sleep(0)
+            release.set()
+
+            assert await seqs(socket, 1) == [2]
+            assert (await frame(socket))[1]["error"] == "ConsumerTooSlow"
+    assert ready.metrics.subscribers_cut.labels("too_slow")._value.get() == 1
+
+
+async def test_who_is_still_catching_up_is_not_cut_when_the_ring_goes_by(tmp_path: Path, monkeypatch) -> None:
+    async with stage(tmp_path, ring_frames=4) as ready:
+        write = Outlet.write
+        monkeypatch.setattr(subscribe_repos, "_FIRST_PAGE", 3)
+        said = 0
+
+        async def as_fast_as_it_comes(outlet: Outlet, wire: bytes, seconds: float) -> None:
+            nonlocal said
+            if said < 200:
+                said += 20
+                await ready.say(20)
+            await write(outlet, wire, seconds)
+
+        monkeypatch.setattr(Outlet, "write", as_fast_as_it_comes)
+        await ready.say(50)
+        async with ready.subscribe(0) as socket:
+            assert await seqs(socket, 250) == list(range(1, 251))
 
 
 async def test_a_ring_that_turned_over_many_times_gives_each_frame_once(tmp_path: Path) -> None:
@@ -206,11 +267,80 @@ async def test_a_ring_that_turned_over_many_times_gives_each_frame_once(tmp_path
             for _ in range(10):
                 await ready.say(3)
                 while after < ready.hub.bounds()[1]:
-                    frames, after = await ready.hub.live(after, 2)
-                    seen += frames
+                    wire, _, after = await ready.hub.live(after)
+                    seen += bytes_of(wire)
         events = await ready.log.read_firehose(0, 100)
 
     assert seen == [event.frame() for event in events]
+
+
+async def test_subscribers_in_step_are_given_one_chunk(on_stage: Stage) -> None:
+    with on_stage.hub.subscription():
+        await on_stage.say(3)
+        while on_stage.hub.newest < 3:  # noqa: ASYNC110 - until the hub has taken them
+            await asyncio.sleep(0)
+        one, two = await on_stage.hub.live(0), await on_stage.hub.live(0)
+
+    assert one.frames == 3
+    assert one.wire is two.wire
+
+
+@pytest.mark.parametrize("cursor", [0, None])
+async def test_shards_are_disjoint_complete_and_of_the_same_numbers(on_stage: Stage, cursor: int | None) -> None:
+    people = [Did(f"did:plc:{letter * 24}") for letter in "abcdefghij"]
+    everywhere: list[tuple[int, str]] = []
+
+    async def follow(number: int) -> None:
+        query = f"?shard={number}/3" + ("" if cursor is None else f"&cursor={cursor}")
+        async with on_stage.session.ws_connect(on_stage.server.make_url(f"/{query}")) as socket:
+            mine = [at + 1 for at, did in enumerate(people) if Shard(number, 3).holds(xxh64_intdigest(did.encode()))]
+            assert mine
+            body = [(await frame(socket))[1] for _ in mine]
+            assert [each["seq"] for each in body] == mine
+            everywhere.extend((each["seq"], each["did"]) for each in body)
+
+    if cursor is None:
+        following = [asyncio.ensure_future(follow(number)) for number in range(3)]
+        while on_stage.metrics.subscribers._value.get() < 3:  # noqa: ASYNC110 - a gauge has no event
+            await asyncio.sleep(0)
+    for did in people:
+        await on_stage.say(1, did)
+    if cursor is not None:
+        following = [asyncio.ensure_future(follow(number)) for number in range(3)]
+    await asyncio.gather(*following)
+
+    assert sorted(everywhere) == [(at + 1, did) for at, did in enumerate(people)]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "1", "/", "3/3", "-1/4", "0/0", "1/", "0/1025", "0/99999999", "a/b", "0/4/1", "٠/٤"]
+)
+def test_a_shard_that_is_none_is_refused_with_the_cure(text: str) -> None:
+    with pytest.raises(XrpcError, match="expected i/n") as refused:
+        Shard.parse(text)
+
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
+async def test_messages_of_every_size_arrive_whole(size: int) -> None:
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        data = bytes(size)
+        await Outlet(request).write(message(data) + message(b"a" * size, text=True) + message(b"end"), 10)
+        await socket.receive()
+        return socket
+
+    server = RawTestServer(handle)
+    await server.start_server()
+    try:
+        async with aiohttp.ClientSession() as session, session.ws_connect(server.make_url("/")) as socket:
+            assert await socket.receive_bytes(timeout=10) == bytes(size)
+            assert await socket.receive_str(timeout=10) == "a" * size
+            assert await socket.receive_bytes(timeout=10) == b"end"
+    finally:
+        await server.close()
 
 
 @pytest.mark.timeout(30)
