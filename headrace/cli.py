@@ -48,6 +48,7 @@ def up(
     port: Annotated[int | None, Parameter(help="XRPC port of PDS and AppView; 0 lets the system choose.")] = None,
     plc_port: Annotated[int | None, Parameter(help="Port of the did:plc directory.")] = None,
     ops_port: Annotated[int | None, Parameter(help="Port of metrics, status and the ingest hook.")] = None,
+    demo: Annotated[bool, Parameter(help="Fill it with a small population that lives on.", negative=())] = False,
     config: Config = None,
     sets: Sets = None,
     as_json: Json = False,
@@ -59,7 +60,7 @@ def up(
     from headrace.up import run  # noqa: PLC0415 - `headrace --help` need not load the whole house
 
     try:
-        return run(settings, as_json=as_json)
+        return run(settings, as_json=as_json, demo=demo)
     except LockedError as error:
         return fail(IN_USE, str(error))
     except DirectoryError as error:

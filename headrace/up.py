@@ -15,9 +15,29 @@ from headrace.settings import Settings
 from headrace.wiring.embedded import Network
 
 
-def run(settings: Settings, *, as_json: bool) -> int:
-    """The exit code. Raises LockedError when another process has the directory, DirectoryError."""
-    return serving.run(partial(Network.open, settings), partial(_announce, as_json=as_json), settings.data)
+def run(settings: Settings, *, as_json: bool, demo: bool = False) -> int:
+    """The exit code. Raises LockedError when another process has the directory, DirectoryError, SettingsError."""
+    opening = partial(Network.open, settings)
+    if demo:
+        from headrace import demo as population  # noqa: PLC0415 - of those who ask for it
+
+        population.check(settings)
+        opening = partial(_with_demo, settings)
+    return serving.run(opening, partial(_announce, as_json=as_json), settings.data)
+
+
+async def _with_demo(settings: Settings) -> Network:
+    from headrace.demo import Demo  # noqa: PLC0415 - as in run
+
+    network = await Network.open(settings)
+    try:
+        demo = Demo(network.pds, settings.handle_domains[0])
+        await demo.fill()
+    except BaseException:
+        await network.close()
+        raise
+    network.keep(demo.trickle(), "demo")
+    return network
 
 
 def _announce(addresses: dict[str, str], *, as_json: bool) -> None:

@@ -47,6 +47,7 @@ class Network(Running):
     """All of it, running. Make one with `await Network.open(settings)`; `addresses` are by listener name."""
 
     ingest: Callable[[str, AsyncIterator[bytes]], Awaitable[dict[str, Any]]]
+    pds: Pds
 
     @classmethod
     async def open(cls, settings: Settings) -> Network:
@@ -79,7 +80,7 @@ class Network(Running):
 
         local = shared.LateLocalHandles()
         resolver = shared.identity(self, settings, plc, local)
-        pds = await Pds.open(
+        pds = self.pds = await Pds.open(
             Parts(
                 directory,
                 log=log,

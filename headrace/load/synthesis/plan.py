@@ -7,7 +7,7 @@ posts. Does not own keys, trees and frames (`repos.py`) nor the numbers (`model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from headrace.load.synthesis import model
@@ -102,12 +102,15 @@ class Window:
 
 
 class Plan:
-    """`dids` are the accounts' DIDs by number."""
+    """`dids` are the accounts' DIDs by number, `named` gives their first handles."""
 
-    def __init__(self, population: Population, dids: Sequence[str]) -> None:
+    def __init__(
+        self, population: Population, dids: Sequence[str], named: Callable[[int], str] | None = None
+    ) -> None:
         seed, accounts = population.seed, population.accounts
         self._population = population
         self._dids = dids
+        self._named = named
         self._draw = stream(seed, "events")
         self._say = stream(seed, "texts")
         self._words = Words(seed)
@@ -134,7 +137,7 @@ class Plan:
         draw = stream(self._population.seed, "foundings")
         for number in range(accounts):
             at = start - gap * (accounts - number)
-            profile = {"$type": "app.bsky.actor.profile", "displayName": f"Account {number}", "createdAt": _text(at)}
+            profile = {"$type": "app.bsky.actor.profile", "displayName": self._called(number), "createdAt": _text(at)}
             writes = [Write("app.bsky.actor.profile/self", profile)]
             wanted = min(quantile(model.FOLLOWS, draw()), accounts - 1)
             chosen: dict[int, None] = {}
@@ -218,7 +221,7 @@ class Plan:
     def _profile(self, account: int, time: int) -> Step:
         words = self._words.of("en")
         said = " ".join(words[int(self._say() * len(words))] for _ in range(6))
-        profile = {"$type": "app.bsky.actor.profile", "displayName": f"Account {account}", "description": said}
+        profile = {"$type": "app.bsky.actor.profile", "displayName": self._called(account), "description": said}
         return Step(time, account, (Write("app.bsky.actor.profile/self", {**profile, "createdAt": _text(time)}),))
 
     def _status(self, account: int, time: int) -> Step:
@@ -316,7 +319,8 @@ class Plan:
         elif chance < model.LINKS + model.MENTIONS:
             other = self._popular(say())
             mention = {"$type": "app.bsky.richtext.facet#mention", "did": self._dids[other]}
-            record["facets"] = [_facet(said, f"@{handle(other, self._renamed.get(other, 0))}", mention)]
+            name = self._named(other) if self._named else handle(other, self._renamed.get(other, 0))
+            record["facets"] = [_facet(said, f"@{name}", mention)]
         record["text"] = " ".join(said)
         root, depth = None, 0
         if parent is not None:
@@ -344,6 +348,9 @@ class Plan:
 
     def _strong(self, post: Post) -> dict[str, str]:
         return {"uri": f"at://{self._dids[post.account]}/{post.path}", "cid": post.cid}
+
+    def _called(self, number: int) -> str:
+        return self._named(number).partition(".")[0].title() if self._named else f"Account {number}"
 
     def _popular(self, u: float) -> int:
         """An account, the lower its number the likelier: followers have a heavy tail."""

@@ -1,4 +1,4 @@
-"""Posts' words: made up, of the alphabets of the languages they are said to be in.
+"""Posts' words, in the alphabets of the languages they are said to be in: English, or made up.
 
 Does not own how many words a post has (`model.py`).
 """
@@ -27,6 +27,16 @@ _SYLLABLES = {
     ),
 }
 
+_ENGLISH = _split(
+    "the a and of to in on with for from by at is was are we you they it this that some every no more less than",
+    "river water mill wheel channel stone bridge field morning evening rain snow wind summer winter light shadow road",
+    "bread coffee tea soup apple pepper garden kitchen window table book letter song story picture camera radio train",
+    "bird fox cat dog horse bee tree leaf moss hill valley harbour island boat lantern clock market library school",
+    "slow quick quiet loud early late small tall warm cold bright dark green blue red grey new old kind odd honest",
+    "walks runs reads writes sings waits turns opens closes finds keeps gives takes asks answers remembers forgets",
+    "today tomorrow yesterday again always never maybe almost together alone here there somewhere home away",
+)
+
 
 class Words:
     """The same words for the same seed."""
@@ -35,8 +45,8 @@ class Words:
         self._lists = {name: _made(seed, name, parts) for name, parts in _SYLLABLES.items()}
 
     def of(self, language: str) -> list[str]:
-        """The words of a language; most are written in Latin letters."""
-        return self._lists.get(language) or self._lists["latin"]
+        """The words of a language: some real ones of English, made up ones of the others."""
+        return self._lists.get(language) or (_ENGLISH if language.startswith("en") else self._lists["latin"])
 
 
 def _made(seed: int, name: str, parts: list[str]) -> list[str]:
