@@ -34,6 +34,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 _FOR_EVER = 2**63 - 1
 _CREATION_SECONDS = 60
+_PAUSE_SECONDS = 0.05
 
 Config = dict[str, str | int]
 
@@ -151,10 +152,16 @@ async def hold_compaction(settings: KafkaSettings, shards: int, *, hold: bool) -
 async def _ensure(settings: KafkaSettings, wanted: Mapping[str, Spec]) -> None:
     admin = await _started(settings)
     try:
-        missing = {name: spec for name, spec in wanted.items() if settings.topic(name) not in await _described(admin)}
+        known = await _described(admin)
+        missing = {name: spec for name, spec in wanted.items() if settings.topic(name) not in known}
         if missing:
             await _create(admin, settings, missing)
-        await _check(admin, settings, wanted)
+        async with asyncio.timeout(_CREATION_SECONDS):
+            while True:
+                try:
+                    return await _check(admin, settings, wanted)
+                except UnknownTopicOrPartitionError:  # made a moment ago, and the broker that is asked does not know
+                    await asyncio.sleep(_PAUSE_SECONDS)
     finally:
         await admin.close()
 
@@ -193,7 +200,7 @@ async def _create(admin: AIOKafkaAdminClient, settings: KafkaSettings, missing: 
             topics = await _described(admin)
             if all(_is_led(settings.topic(name), topics) for name in missing):
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _is_led(name: str, topics: Mapping[str, Any]) -> bool:
@@ -210,6 +217,8 @@ async def _check(admin: AIOKafkaAdminClient, settings: KafkaSettings, wanted: Ma
     wrong = []
     for name, spec in wanted.items():
         topic = settings.topic(name)
+        if topic not in described:
+            raise UnknownTopicOrPartitionError(topic)
         partitions = described[topic]["partitions"]
         if len(partitions) != spec.partitions:
             wrong.append(
