@@ -48,6 +48,8 @@ POINTS: frozenset[str] = frozenset(
         "account.after_plc",
         "account.after_append",
         "account.mid_delete",
+        "relay.before_cursors",
+        "relay.after_cursors",
         "blob.before_rename",
         "blob.after_rename",
         "blob.mid_collect",
