@@ -44,6 +44,7 @@ class Comparison:
         self.dice = dice
         self.watch = watch
         self.context = context
+        self.queries: Iterable[str] = QUERIES
 
     async def everything(self, viewers: Iterable[str | None]) -> None:
         for viewer in viewers:
@@ -73,7 +74,7 @@ class Comparison:
             )
         found = await self.network.ask(BSKY + "actor.getProfiles", viewer, actors=self.dids)
         self._same(viewer, "getProfiles", [*map(seen.detailed, found["profiles"])], says.get_profiles(self.dids))
-        for query in QUERIES:
+        for query in self.queries:
             found = await self.network.ask(BSKY + "actor.searchActorsTypeahead", viewer, q=query, limit=100)
             dids = sorted(view["did"] for view in found["actors"])
             self._same(viewer, f"searchActorsTypeahead {query}", dids, sorted(says.search(query)))
