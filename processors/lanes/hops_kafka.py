@@ -41,8 +41,9 @@ class KafkaHops:
             for task in tasks:
                 task.cancel()
             raise
-        for task in tasks:
-            task.result()
+        failures = [failure for task in tasks if (failure := task.exception()) is not None]
+        if failures:
+            raise failures[0]
         self.sent += len(messages)
 
     async def _send(self, hop: str, shard: int, values: Sequence[bytes]) -> None:

@@ -1,0 +1,172 @@
+"""One lane: in which order it sends, writes and saves, what it leaves out, and how its loop ends."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from processors.decode import Decoder
+from processors.lanes import hop_codec
+from processors.lanes.hops_kafka import SendFailedError
+from processors.lanes.lane import Lane
+from processors.lanes.loop import LaneLoop
+from processors.lanes.shards import Lanes
+from schemas.topics import EDGES, FANOUT, RECORDS
+from tests.support.fast_network import TIGHT, FastNetwork, dids
+from tests.support.lane_rig import CATALOGUE, PLAN, MemoryHops, Rig, Torn
+from tests.support.random_network import RandomNetwork
+from views import ALL
+
+SHARDS = 2
+SHARD = 1  # has accounts, and so has the other
+
+
+class Said:
+    """Hops and store that write down what they were told, in one order."""
+
+    def __init__(self, store):
+        self._store = store
+        self.events = []
+        self.fails = False
+        self.get_many, self.slice, self.statics = store.get_many, store.slice, store.statics
+        self.progress_of = store.progress_of
+
+    async def send(self, messages):
+        if self.fails:
+            raise SendFailedError("not acknowledged")
+        kinds = {type(hop_codec.decode(value)).__name__ for _, _, value in messages}
+        self.events.append(("sent", *sorted(kinds)))
+
+    async def apply(self, batch):
+        await self._store.apply(batch)
+        self.events.append(("saved", *batch.vector.values()))
+
+
+@pytest.fixture
+async def rig(tmp_path):
+    (tmp_path / "network").mkdir()
+    network = await FastNetwork(tmp_path / "network", dids(8), SHARDS).open()
+    await network.begin()
+    for step in RandomNetwork(random.Random(3), network.dids, network.now).steps(80):
+        await network.do(step)
+    made = Rig(Torn(tmp_path / "lanes.sqlite"), MemoryHops(random.Random(0)), SHARDS, TIGHT, random.Random(0))
+    await made.read(network.log)
+    assert all(len(records) >= 30 for records in made.records)
+    yield made
+    await made.store.close()
+    await network.close()
+
+
+async def lane_of(topic, said):
+    lane = Lane(
+        topic,
+        SHARD,
+        shards=SHARDS,
+        plan=PLAN,
+        decoder=Decoder(CATALOGUE, PLAN.collections),
+        store=said,
+        hops=said,
+        settings=TIGHT,
+    )
+    await lane.open()
+    return lane
+
+
+async def test_a_batch_is_sent_then_saved_and_told_only_then(rig):
+    said = Said(rig.store)
+    lane = await lane_of(RECORDS, said)
+    messages = rig.records[SHARD][:30]
+    lane._told_at = float("-inf")
+
+    await lane.take(messages)
+
+    end = messages[-1].offset
+    assert said.events == [("sent", "Edge"), ("saved", end), ("sent", "Watermark")]
+    assert lane.offset == end
+
+
+async def test_what_was_saved_before_is_left_out(rig):
+    said = Said(rig.store)
+    lane = await lane_of(RECORDS, said)
+    await lane.take(rig.records[SHARD][:20])
+    del said.events[:]
+
+    await lane.take(rig.records[SHARD][:20])
+    await lane.take(rig.records[SHARD][10:25])
+
+    assert [event for event in said.events if event[0] == "saved"] == [("saved", rig.records[SHARD][24].offset)]
+    assert (lane.repeated, lane.entries) == (30, 25)
+
+
+@pytest.mark.parametrize("topic", [RECORDS, EDGES])
+async def test_nothing_is_saved_of_a_batch_whose_messages_were_not_acknowledged(rig, topic):
+    if topic == EDGES:
+        for shard in range(SHARDS):
+            await rig.step(await rig.lane(RECORDS, shard), 500)
+    said = Said(rig.store)
+    lane = await lane_of(topic, said)
+    said.fails = True
+
+    with pytest.raises(SendFailedError):
+        await lane.take(rig.waiting(topic, SHARD, 0))
+
+    assert said.events == []
+    assert not (await rig.store.progress_of(topic, SHARD)).vector
+
+
+class Source:
+    """Gives what it has, then waits."""
+
+    def __init__(self, messages):
+        self.messages = list(messages)
+
+    async def read(self, seconds, limit):
+        found, self.messages = self.messages[:limit], self.messages[limit:]
+        if not found:
+            await asyncio.sleep(seconds)
+        return found
+
+    async def position(self):
+        return 0
+
+
+async def test_a_loop_that_is_closed_ends_after_the_batch_in_hand(rig):
+    said = Said(rig.store)
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    apply = said.apply
+
+    async def slowly(batch):
+        reached.set()
+        await go_on.wait()
+        await apply(batch)
+
+    said.apply = slowly
+    lane = await lane_of(RECORDS, said)
+    loop = LaneLoop(lane, Source(rig.records[SHARD][:30]))
+    loop.start()
+    await reached.wait()
+    closing = asyncio.ensure_future(loop.close(30))
+    await asyncio.sleep(0)
+    go_on.set()
+
+    assert await closing
+    assert lane.offset == rig.records[SHARD][29].offset
+
+
+async def test_when_one_lane_fails_no_other_takes_anything_more(rig):
+    told = []
+    lanes = Lanes(rig.store, rig.hops, ALL, shards=SHARDS, settings=TIGHT, on_failure=told.append)
+    opened = [await lanes.open(RECORDS, shard) for shard in range(SHARDS)]
+    for lane in opened:
+        lanes.run(lane, Source(rig.records[lane.shard]))
+    failure = RuntimeError("a lane's")
+
+    lanes.fail(failure, topic=FANOUT)
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(loop._task for loop in lanes._loops.values()))
+
+    assert told == [failure]
+    assert [lane.entries for lane in opened] == [0, 0]
+    await lanes.close()
