@@ -6,29 +6,23 @@ Does not own the format (`ingest.repo`), the verdict on the diff (`ingest.verdic
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 
 from headrace.commands.ingest_frames import FeedReason
 from headrace.outcomes import Outcomes
 from ingest.identity.did_doc import DidDocument
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import DidResolver
-from ingest.log import Head, Log, Rejected
-from ingest.repo.car import require_root
-from ingest.repo.car_reader import CarReader
-from ingest.repo.commit import SignedCommit, decode_commit
-from ingest.repo.mst import Tree
+from ingest.log import Log, Rejected
+from ingest.relay.repo_diff import append_diff, changes, read_repo, records_of
+from ingest.repo.commit import SignedCommit
 from ingest.repo.reasons import RepoReason
-from ingest.repo.verify import check_path, check_rev
-from schemas.cid import Cid
-from schemas.entries import Diff, Identity, Op
+from ingest.repo.verify import check_rev
+from schemas.entries import Identity
 from schemas.errors import Refused
 from schemas.syntax import Did
 
 CAR_MAX = 1_000_000_000  # bytes of one file; its blocks are held in memory while it is verified
-_CHUNK_OPS = 1_000
-_CHUNK_BYTES = 2_000_000
-_PAGE = 1_000
 
 
 async def feed_car(
@@ -46,7 +40,7 @@ async def feed_car(
     `trust_signature` is the operator's word for an account that no longer resolves (an archived repo): the signature
     alone is then not checked, and the summary says so. Hashes, the tree and every path always are.
     """
-    signed, blocks = await _read(pieces)
+    signed, blocks = await read_repo(pieces, CAR_MAX)
     did = signed.did
     if hosted(did):
         raise Refused(FeedReason.HOSTED_HERE, f"{did} is hosted here: use com.atproto.repo.importRepo")
@@ -57,7 +51,7 @@ async def feed_car(
     outcomes = Outcomes("records")
     signature = "not checked" if trust_signature else "verified"
     outcomes.more = {"did": did, "rev": signed.rev, "commit": str(signed.cid), "signature": signature}
-    records = _records(signed, blocks)
+    records = records_of(signed, blocks)
     head = log.head(did)
     if trust_handles and document is not None and document.handles:
         handle = document.handles[0]
@@ -67,9 +61,9 @@ async def feed_car(
     if head is not None and head.commit == signed.cid:
         outcomes.more["unchanged"] = len(records)
         return outcomes
-    ops = list(_changes(log, did, records, blocks))
+    ops = await changes(log, did, records, blocks)
     try:
-        await _append(log, head, signed, ops)
+        await append_diff(log, head, signed, ops)
     except Rejected as rejected:
         outcomes.refuse(rejected, did)
     else:
@@ -93,84 +87,3 @@ def _check_signature(signed: SignedCommit, document: DidDocument | None) -> None
         raise Refused(FeedReason.NO_SIGNING_KEY, f"{signed.did} has no #atproto key")
     if not signed.is_signed_by(document.signing_key):
         raise Refused(RepoReason.SIGNATURE, f"the commit is not signed by {document.signing_key.did_key}")
-
-
-async def _read(pieces: AsyncIterator[bytes]) -> tuple[SignedCommit, dict[bytes, bytes]]:
-    reader = CarReader(CAR_MAX)
-    blocks: dict[bytes, bytes] = {}
-    async for piece in pieces:
-        blocks.update(reader.feed(piece))
-    root = require_root(reader.finish(), blocks)
-    return decode_commit(blocks[root.raw]), blocks
-
-
-def _records(signed: SignedCommit, blocks: dict[bytes, bytes]) -> dict[str, bytes]:
-    """Path to binary CID of every record; a repo that lacks a block of its tree or a record is no whole repo."""
-
-    def load(cid: bytes) -> bytes:
-        return blocks[cid]
-
-    found: dict[str, bytes] = {}
-    for path, cid in Tree.open(signed.data, load).items():
-        check_path(path)
-        if cid.raw not in blocks:
-            raise Refused(RepoReason.RECORD_MISSING, f"{path}: the block of {cid} is not there")
-        found[path] = cid.raw
-    return found
-
-
-def _changes(log: Log, did: Did, records: dict[str, bytes], blocks: dict[bytes, bytes]) -> Iterator[Op]:
-    """What turns the log's copy into the file's, in order of paths."""
-    known: dict[str, bytes] = {}
-    after = ""
-    while page := log.paths(did, None, after, _PAGE):
-        for path in page:
-            held = log.record(did, path)
-            if held is not None:
-                known[path] = held[0].raw
-        after = page[-1]
-    for path in sorted(records.keys() | known.keys(), key=str.encode):
-        new, old = records.get(path), known.get(path)
-        if new == old:
-            continue
-        before = None if old is None else Cid(old)
-        if new is None:
-            yield Op("delete", path, None, before, None)
-        else:
-            yield Op("create" if old is None else "update", path, Cid(new), before, blocks[new])
-
-
-async def _append(log: Log, head: Head | None, signed: SignedCommit, ops: list[Op]) -> None:
-    chunks = list(_chunks(ops)) or [()]
-    first: int | None = None
-    for number, part in enumerate(chunks):
-        diff = Diff(
-            did=signed.did,
-            base_rev=None if head is None else head.rev,
-            base_data=None if head is None else head.data,
-            rev=signed.rev,
-            commit=signed.cid,
-            commit_block=signed.block,
-            data=signed.data,
-            chunk=number,
-            chunks=len(chunks),
-            first=first,
-            ops=part,
-        )
-        appended = await log.append(diff)
-        if number == 0:
-            first = appended.offset
-
-
-def _chunks(ops: list[Op]) -> Iterator[tuple[Op, ...]]:
-    part: list[Op] = []
-    size = 0
-    for op in ops:
-        weight = len(op.record or b"")
-        if part and (len(part) >= _CHUNK_OPS or size + weight > _CHUNK_BYTES):
-            yield tuple(part)
-            part, size = [], 0
-        part.append(op)
-        size += weight
-    if part:
-        yield tuple(part)

@@ -27,6 +27,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "ingest/identity/fetch.py",
         "ingest/identity/ssrf.py",
         "ingest/identity/plc_client.py",
+        "ingest/relay/outgoing.py",
     ),
     "aiokafka": (
         "ingest/log_kafka/*",
@@ -44,6 +45,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "ingest/pds/account*.py",
         "ingest/pds/blob_index.py",
         "ingest/pds/sessions.py",
+        "ingest/relay/hosts_store.py",
         "views/generations_sqlite.py",
         "views/store_sqlite*.py",
     ),

@@ -1,0 +1,272 @@
+"""Accounts out of step catch up: their repo is fetched whole from their host and enters the log as a diff.
+
+1. While an account catches up its messages are held, bounded; what was held is taken in order once the diff is in,
+   before anything that came later. Those at or below the diff's rev are dropped as stale.
+2. What does not fit is let go, and the account is fetched once more at the end.
+3. The queue is saved with the cursors that have passed the held messages: after a crash the repo is fetched anew.
+4. A failed fetch is tried again, later each time; after the last try the account is left as it is, until its next
+   message finds it out of step again.
+
+Does not own connections (`ingest.relay.repo_fetch`), the diff (`ingest.relay.repo_diff`), nor who is out of step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from time import time_ns
+from typing import Protocol
+
+from ingest.identity.resolver import DidResolver
+from ingest.log import Reason, Rejected
+from ingest.relay.intake import Intake
+from ingest.relay.lines import Lines
+from ingest.relay.reasons import RelayReason
+from ingest.relay.repo_diff import RepoLog, append_diff, changes, read_repo, records_of
+from ingest.relay.source import Source
+from ingest.repo.commit import SignedCommit
+from ingest.repo.messages import CommitMessage, SyncMessage
+from ingest.repo.reasons import RepoReason
+from ingest.repo.verify import check_rev
+from schemas.errors import Refused
+from schemas.syntax import Did
+
+ACCOUNTS_MAX = 100_000
+HELD_MESSAGES = 1_000  # of an account
+HELD_BYTES = 64 << 20  # of all
+TRIES = 8
+_FIRST_PAUSE, _LAST_PAUSE = 5.0, 3_600.0
+_BUSY_PAUSE = 0.25  # until a host that has enough fetches under way is looked at again
+
+
+class Job:
+    """An account that catches up. `draining`: the diff is in, and what was held is being taken."""
+
+    __slots__ = ("again", "did", "draining", "due", "held", "size", "tries", "url")
+
+    def __init__(self, did: Did, url: str, due: float, tries: int = 0) -> None:
+        self.did = did
+        self.url = url
+        self.due = due
+        self.tries = tries
+        self.held: list[tuple[Source, CommitMessage | SyncMessage]] = []
+        self.size = 0
+        self.again = False
+        self.draining = False
+
+
+class Saved(Protocol):
+    """The queue as it is on disk, written with the cursors."""
+
+    def repairs(self) -> list[tuple[Did, str, int]]: ...
+
+    def put_repair(self, did: Did, url: str, tries: int) -> None: ...
+
+    def drop_repair(self, did: Did) -> None: ...
+
+
+class Fetch(Protocol):
+    def pieces(self, url: str, did: Did) -> AsyncIterator[bytes]:
+        """The CAR of getRepo. Raises Refused (REPO_*)."""
+        ...
+
+
+class Resync:
+    """`ingest.relay.intake.Repairs`; `run` until cancelled. Seconds are of the loop's clock."""
+
+    def __init__(
+        self,
+        log: RepoLog,
+        intake: Intake,
+        lines: Lines,
+        resolver: DidResolver,
+        *,
+        saved: Saved,
+        fetch: Fetch,
+        repo_limit: int,
+        at_once: int = 4,
+        at_once_host: int = 2,
+        now: Callable[[], int] = lambda: time_ns() // 1000,
+        first_pause: float = _FIRST_PAUSE,
+    ) -> None:
+        self._log = log
+        self._intake = intake
+        self._lines = lines
+        self._resolver = resolver
+        self._saved = saved
+        self._fetch = fetch
+        self._repo_limit = repo_limit
+        self._at_once = at_once
+        self._at_once_host = at_once_host
+        self._now = now
+        self._first_pause = first_pause
+        self._jobs: dict[str, Job] = {}
+        self._queue: list[tuple[float, int, Job]] = []
+        self._number = 0
+        self._hosts: Counter[str] = Counter()
+        self._held_bytes = 0
+        self._woken = asyncio.Event()
+        self.done = 0
+        self.given_up = 0
+        self.failures: Counter[str] = Counter()
+        for did, url, tries in saved.repairs():
+            self._enter(Job(did, url, 0.0, tries))
+
+    def __len__(self) -> int:
+        """Accounts that catch up."""
+        return len(self._jobs)
+
+    @property
+    def held_bytes(self) -> int:
+        return self._held_bytes
+
+    def holds(self, did: str) -> bool:
+        """HOT."""
+        job = self._jobs.get(did)
+        return job is not None and not job.draining
+
+    def begin(self, did: Did, url: str | None) -> None:
+        """Raises Refused: no host to fetch from, or too many accounts catch up."""
+        if self.holds(did):
+            return
+        if url is None:
+            raise Refused(RelayReason.HOST_NO_PDS, f"{did} names no host to fetch its repo from")
+        if len(self._jobs) >= ACCOUNTS_MAX:
+            raise Refused(RelayReason.CATCHING_UP, f"{len(self._jobs)} accounts are catching up: {did} has to wait")
+        self._saved.put_repair(did, url, 0)
+        self._enter(Job(did, url, 0.0))
+
+    def hold(self, source: Source, message: CommitMessage | SyncMessage) -> None:
+        job = self._jobs[message.did]
+        size = len(message.blocks) + 512
+        if job.again or len(job.held) >= HELD_MESSAGES or self._held_bytes + size > HELD_BYTES:
+            # What is behind a gap is of no use: the repo is fetched again once it has been.
+            self._let_go(job)
+            job.again = True
+            raise Refused(RelayReason.CATCHING_UP, f"{message.did}: no room to hold what comes while it catches up")
+        job.held.append((source, message))
+        job.size += size
+        self._held_bytes += size
+
+    async def run(self) -> None:
+        """Fetch what is due, until cancelled. An error of ours ends it and is raised."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self._woken.clear()
+                pause = self._start_due(tasks)
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._woken.wait()
+                except TimeoutError:
+                    continue
+
+    def _start_due(self, tasks: asyncio.TaskGroup) -> float | None:
+        """Start what may be; the seconds until something else may."""
+        clock = asyncio.get_running_loop().time()
+        while self._queue and self._hosts.total() < self._at_once:
+            due, _, job = self._queue[0]
+            if due > clock:
+                return due - clock
+            heapq.heappop(self._queue)
+            if self._jobs.get(job.did) is not job:
+                continue
+            if self._hosts[job.url] >= self._at_once_host:
+                self._put(job, clock + _BUSY_PAUSE)
+                continue
+            self._hosts[job.url] += 1
+            tasks.create_task(self._work(job))
+        return None
+
+    async def _work(self, job: Job) -> None:
+        try:
+            await self._catch_up(job)
+        except Refused as refused:
+            self.failures[refused.reason.value] += 1
+            self._try_later(job)
+        else:
+            await self._lines.in_line(job.did, self._drain(job))
+        finally:
+            self._hosts[job.url] -= 1
+            if not self._hosts[job.url]:
+                del self._hosts[job.url]
+            self._woken.set()
+
+    async def _catch_up(self, job: Job) -> None:
+        did, log = job.did, self._log
+        document = await self._resolver.did_document(did, refresh=job.tries > 0)
+        job_url = document.pds or job.url
+        signed, blocks = await read_repo(self._fetch.pieces(job_url, did), self._repo_limit)
+        if signed.did != did:
+            raise Refused(RepoReason.FIELD_MISMATCH, f"asked for the repo of {did}, given that of {signed.did}")
+        check_rev(signed.rev, None, self._now())
+        await self._check_signature(signed)
+        # A tree of a hundred thousand records takes a second to walk.
+        records = await asyncio.to_thread(records_of, signed, blocks)
+        head = log.head(did)
+        if head is not None and head.rev is not None and signed.rev < head.rev:
+            raise Refused(RelayReason.REPO_BEHIND, f"{did}: fetched rev {signed.rev}, the log is at {head.rev}")
+        if head is not None and head.commit == signed.cid and not head.partial:
+            return
+        ops = await changes(log, did, records, blocks)
+        try:
+            await append_diff(log, head, signed, ops)
+        except Rejected as rejected:
+            if rejected.reason is not Reason.DELETED:
+                raise
+
+    async def _check_signature(self, signed: SignedCommit) -> None:
+        for refresh in (False, True):
+            document = await self._resolver.did_document(signed.did, refresh=refresh)
+            if document.signing_key is not None and signed.is_signed_by(document.signing_key):
+                return
+        raise Refused(RepoReason.SIGNATURE, f"the repo of {signed.did} is not signed by its #atproto key")
+
+    async def _drain(self, job: Job) -> None:
+        """In the account's line: take what was held."""
+        job.draining = True
+        held = job.held
+        self._let_go(job)
+        for source, message in held:
+            try:
+                source.took(await self._intake.take(source, message), message)
+            except Refused as refused:
+                source.refused(refused, message.did)
+        self.done += 1
+        if self._jobs.get(job.did) is not job:
+            return  # what was held has broken the chain again: another job has begun
+        del self._jobs[job.did]
+        if job.again:
+            self._enter(Job(job.did, job.url, 0.0))
+        else:
+            self._saved.drop_repair(job.did)
+
+    def _try_later(self, job: Job) -> None:
+        job.tries += 1
+        if job.tries >= TRIES:
+            self.given_up += 1
+            self._let_go(job)
+            del self._jobs[job.did]
+            self._saved.drop_repair(job.did)
+            return
+        self._saved.put_repair(job.did, job.url, job.tries)
+        pause = min(_LAST_PAUSE, self._first_pause * 2.0 ** (job.tries - 1))
+        jitter = 0.5 + random.random()  # noqa: S311 - nothing to guess
+        self._put(job, asyncio.get_running_loop().time() + pause * jitter)
+
+    def _enter(self, job: Job) -> None:
+        self._jobs[job.did] = job
+        self._put(job, job.due)
+
+    def _put(self, job: Job, due: float) -> None:
+        self._number += 1
+        job.due = due
+        heapq.heappush(self._queue, (due, self._number, job))
+        self._woken.set()
+
+    def _let_go(self, job: Job) -> None:
+        self._held_bytes -= job.size
+        job.size = 0
+        job.held = []
