@@ -14,16 +14,15 @@ from pathlib import Path
 import structlog
 
 from ingest.log import RecordsReader
-from processors.rebuild.builds import CATCH_UP_SECONDS, GAP_MOST, Diff, Standing
+from processors.rebuild.builds import CATCH_UP_SECONDS, Diff, Standing
 from processors.rebuild.copy import Copy, stop, unlink, unread
-from processors.rebuild.diff import compare
+from processors.rebuild.side_by_side import side_by_side
+from processors.rebuild.skips_embedded import EmbeddedSkips
 from processors.run_embedded import EmbeddedRunner, RunnerStoppedError
 from schemas import crash
 from schemas.errors import InvariantError
-from schemas.topics import RECORDS, shard_of
 from views.generations import (
     FIRST,
-    REASON_MAX,
     Generation,
     GenerationError,
     Skip,
@@ -32,12 +31,10 @@ from views.generations import (
     named,
     next_name,
     shape_of,
-    skipped,
 )
 from views.generations_sqlite import SqliteRegistry, file_of
 from views.store_cached import CachedStore
 from views.store_sqlite import SqliteStore
-from views.store_sqlite_snapshot import SqliteSnapshot
 from views.view import FanoutSettings, View
 
 _MOST = 3  # generations at once: each takes its part of the one core there is
@@ -73,7 +70,7 @@ class EmbeddedGenerations:
         self._on_failure = on_failure
         self._copies: dict[str, Copy] = {}
         self._faults: dict[str, str] = {}
-        self._skips: Sequence[Skip] = ()
+        self._skips = EmbeddedSkips(registry, log, now)
         self._live = ""
         self._command = asyncio.Lock()
         self.switched: Callable[[Copy], None] = lambda _: None
@@ -151,15 +148,14 @@ class EmbeddedGenerations:
         path = file_of(self._directory, name)
         store = SqliteStore(path, [view.table for view in self.views], cache_mib=_CACHE_MIB)
         cached = CachedStore(store)
-        skips = self._skips = await self._registry.skips()
-        shards = range(self._log.shards)
+        await self._skips.read()
         runner = EmbeddedRunner(
             self._log,
             cached.behind,
             self.views,
             self._settings,
             lambda failure: self._failed(name, failure),
-            skipped={shard: skipped(skips, RECORDS, shard) for shard in shards},
+            skipped={shard: self._skips.of_shard(shard) for shard in range(self._log.shards)},
         )
         try:
             await runner.start()
@@ -232,32 +228,7 @@ class EmbeddedGenerations:
     async def diff(self, left: str, right: str) -> Diff:
         async with self._command:
             copies = [await self._standing_still(name) for name in (left, right)]
-            if left == right:
-                raise GenerationError(f"{left} equals itself: name two generations")
-            runners = [copy.runner for copy in copies]
-            apart = abs(runners[0].behind() - runners[1].behind())
-            if apart > GAP_MOST:
-                raise GenerationError(f"{left} and {right} are {apart} entries apart: wait until both are ready")
-            snapshots: list[SqliteSnapshot] = []
-            try:
-                for runner in runners:
-                    await runner.hold()
-                vectors = [runner.vector() for runner in runners]
-                vector = {place: max(each[place] for each in vectors) for place in vectors[0]}
-                for runner in runners:
-                    await runner.hold(vector)
-                snapshots += [SqliteSnapshot(copy.path) for copy in copies]
-            except RunnerStoppedError as error:
-                raise GenerationError(f"{left} and {right} cannot be compared: {error}") from error
-            finally:
-                for runner in runners:
-                    runner.release()
-            try:
-                views = await compare(snapshots[0], snapshots[1], self.views)
-            finally:
-                for snapshot in snapshots:
-                    snapshot.close()
-            return Diff(left, right, [(*place, offset) for place, offset in sorted(vector.items())], views)
+            return await side_by_side(copies[0], copies[1], self.views)
 
     async def flip(self, name: str) -> Standing:
         async with self._command:
@@ -303,30 +274,15 @@ class EmbeddedGenerations:
 
     async def skip(self, topic: str, shard: int, offset: int, reason: str) -> Skip:
         """Leave an entry out from the next start on. Raises GenerationError."""
-        if topic != RECORDS:
-            raise GenerationError(f"{topic!r} has nothing to skip: in one process it is {RECORDS}, hops are in memory")
-        if not 0 <= shard < self._log.shards:
-            raise GenerationError(f"there is no {topic}[{shard}]: the log has shards 0 to {self._log.shards - 1}")
-        entries = await self._log.read_records(shard, offset - 1, 1) if offset > 0 else []
-        if not entries or entries[0].offset != offset:
-            raise GenerationError(f"there is no entry {topic}[{shard}]@{offset}: the message of what stopped names one")
-        if self._live in self._copies and self.live.runner.vector()[RECORDS, shard] >= offset:
-            raise GenerationError(
-                f"the views hold {topic}[{shard}]@{offset} already: a skip would leave rebuilds unequal"
-            )
-        if not reason.strip() or len(reason) > REASON_MAX:
-            raise GenerationError(f"expected a reason of 1 to {REASON_MAX} characters: it is kept on record")
-        skip = Skip(topic, shard, offset, reason.strip(), self._now())
-        await self._registry.skip(skip)
-        self._skips = await self._registry.skips()
-        return skip
+        held = self.live.runner.vector() if self._live in self._copies else {}
+        return await self._skips.put(topic, shard, offset, reason, held)
 
     async def skips(self) -> list[Skip]:
         return await self._registry.skips()
 
     def skipped(self, did: str) -> frozenset[int]:
         """The offsets that are left out of the shard of an account."""
-        return skipped(self._skips, RECORDS, shard_of(did, self._log.shards))
+        return self._skips.of_account(did)
 
     def standings(self) -> list[tuple[str, int | None, str | None]]:
         """(name, entries behind, why it does not go on) of each, as far as this process knows."""
