@@ -9,8 +9,23 @@ import socket
 from urllib.parse import urlsplit
 
 import psutil
+from msgspec.structs import replace
 
+from headrace.load.plan import Plan
 from headrace.load.plan_file import PlanError
+
+
+def aimed(plan: Plan, on_command_line: str | None) -> Plan:
+    """The plan with its target decided. Raises PlanError."""
+    target = plan.target
+    if on_command_line is not None or target.url:
+        url = target_url(target.url, on_command_line)
+        target = replace(target, start="none", url=url)
+    if target.start == "none" and not target.url:
+        raise PlanError(f"{plan.name}: its [target] starts nothing and has no url: name one with --target")
+    if plan.players and target.start == "none":
+        raise PlanError(f"{plan.name}: players need a target that the run starts itself (start = 'embedded')")
+    return replace(plan, target=target)
 
 
 def target_url(in_plan: str, on_command_line: str | None) -> str:

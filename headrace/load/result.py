@@ -134,6 +134,9 @@ class Result(Struct, frozen=True):
     version: int = VERSION
     notes: list[str] = field(default_factory=list)
 
+    def with_verdicts(self, found: list[Verdict]) -> Result:
+        return msgspec.structs.replace(self, verdicts=found)
+
     @property
     def passed(self) -> bool:
         return all(verdict.passed for verdict in self.verdicts)

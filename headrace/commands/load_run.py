@@ -1,0 +1,110 @@
+"""`headrace load run|report|compare|plans`: plans run against a target, and what came of it.
+
+Does not own what the commands do (`headrace/load/run.py`, `headrace/load/report.py`, `headrace/load/compare.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from headrace.commands.common import DONE, FAILED, USAGE, Json, fail, show
+from headrace.load import plan_file
+from headrace.load.aim import aimed
+from headrace.load.output import write_all
+from headrace.load.plan import Plan
+from headrace.load.plan_file import PlanError
+from headrace.load.players import PlayerError
+from headrace.load.population import SetUpError
+from headrace.load.progress import Progress
+from headrace.load.result import Result
+from headrace.load.run import Run
+from headrace.load.target import TargetError
+
+Short = Annotated[bool, Parameter(help="The plan's short form.", negative=())]
+
+
+def run(
+    plan: Annotated[str, Parameter(help="A TOML file, or the name of a plan that ships (`headrace load plans`).")],
+    *,
+    target: Annotated[
+        str | None, Parameter(help="Load this server; of another machine only if the plan says so too.")
+    ] = None,
+    out: Annotated[Path, Parameter(help="Directory of result.json, report.html and *.hgrm.")] = Path("load-report"),
+    short: Short = False,
+    seed: Annotated[int | None, Parameter(help="Instead of the plan's.")] = None,
+    process: Annotated[
+        list[str] | None, Parameter(help="Look at, and let faults find, another process: NAME=PID.", negative=())
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Run a plan; exit code 1 when one of its criteria fails, 2 when it cannot be run."""
+    try:
+        found = aimed(plan_file.read(plan_file.find(plan), short=short), target)
+        named = _named(process or [])
+        if seed is not None:
+            found = msgspec.structs.replace(found, seed=seed)
+        out.mkdir(parents=True, exist_ok=True)
+    except PlanError as error:
+        return fail(USAGE, str(error))
+    except OSError as error:
+        return fail(USAGE, f"{error.filename}: {error.strerror}")
+    try:
+        result, histograms = asyncio.run(_run(found, named, short=short))
+    except (TargetError, SetUpError, PlayerError) as error:
+        return fail(FAILED, str(error))
+    write_all(result, histograms, out)
+    show(_summary(result, out), as_json=as_json)
+    return DONE if result.passed else FAILED
+
+
+async def _run(plan: Plan, named: dict[str, int], *, short: bool) -> tuple[Result, dict[str, Any]]:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    with tempfile.TemporaryDirectory(prefix="headrace-load-") as folder, Progress(plan.name) as progress:
+        whole = Run(plan, plan.target.url, Path(folder), progress, stop, named=named, short=short)
+        return await whole.result(), whole.series.judged
+
+
+def _named(pairs: list[str]) -> dict[str, int]:
+    found = {}
+    for pair in pairs:
+        name, equals, pid = pair.partition("=")
+        if not equals or not name or not pid.isdigit() or int(pid) < 2:
+            raise PlanError(f"--process {pair}: expected NAME=PID")
+        found[name] = int(pid)
+    return found
+
+
+def _summary(result: Result, out: Path) -> dict[str, Any]:
+    return {
+        "plan": result.plan.name,
+        "passed": result.passed,
+        "criteria": [
+            f"{'pass' if each.passed else 'FAIL'}: {each.measure} {each.wanted}, found "
+            + ("nothing" if each.found is None else f"{each.found:g}")
+            for each in result.verdicts
+        ],
+        "notes": result.notes,
+        "report": str(out / "report.html"),
+    }
+
+
+def plans() -> int:
+    """List the plans that ship."""
+    for path in sorted(plan_file.SHIPPED.glob("*.toml")):
+        found = plan_file.read(path)
+        sys.stdout.write(f"{found.name}: {found.about}\n")
+    return DONE
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"run": run, "plans": plans}

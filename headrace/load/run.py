@@ -1,0 +1,217 @@
+"""Runs a plan from beginning to end, and gives its result whatever happens to the target.
+
+Set up the target and its population, load it, break it as the plan says, look each second, look again when it is over.
+Does not own any of these (`target.py`, `population.py`, `clients.py`, `players.py`, `sampling.py`, `final.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from headrace.load import machine
+from headrace.load.clients import Clients
+from headrace.load.criteria import verdicts
+from headrace.load.final import compare_counts, settled
+from headrace.load.plan import Plan
+from headrace.load.players import Playing, archive_of
+from headrace.load.population import Builder
+from headrace.load.progress import Progress, State
+from headrace.load.result import Checks, Event, Player, Result
+from headrace.load.sampling import Sampler
+from headrace.load.series import Series
+from headrace.load.target import RunningTarget
+from headrace.load.world import World
+
+_START_SECONDS = 3.0  # for client processes to be there when the load begins
+_GRACE = 3.0  # seconds of errors that are counted after a target has died
+_SET_UP_SETTLES = 120.0
+
+
+class Run:
+    """One run. `folder` is its own and private; `stop` ends the load early, and the report says so."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        url: str,
+        folder: Path,
+        progress: Progress,
+        stop: asyncio.Event,
+        *,
+        named: dict[str, int] | None = None,
+        short: bool = False,
+    ) -> None:
+        self._plan, self._folder, self._progress, self._stop, self._short = plan, folder, progress, stop, short
+        self._target = RunningTarget(plan.target, url, folder, named or {})
+        self._begin = 0.0
+        self._events: list[Event] = []
+        self._notes: list[str] = []
+        self._players: list[Player] = []
+        self.series = Series(plan.judged_from, plan.load.timeout + 3)
+
+    async def result(self) -> Result:
+        """Raises TargetError, SetUpError, PlayerError: then there was no load, and nothing to report."""
+        facts = machine.facts()
+        try:
+            await self._target.start()
+            return await self._loaded(facts)
+        finally:
+            await self._target.close()
+
+    async def _loaded(self, facts: dict[str, str]) -> Result:
+        plan, begun = self._plan, time.monotonic()
+        tag = f"t{secrets.token_hex(4)}"
+        world = await Builder(plan, self._target.url, tag, self._progress.say).build()
+        made = time.monotonic() - begun
+        world.save(self._folder / "world")
+        playing = await self._prepared()
+        started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        self._begin = time.monotonic() + _START_SECONDS
+        clients = Clients(plan, self._target.url, self._folder / "world", self.series)
+        sampler = Sampler(lambda: {**self._target.pids, **clients.pids}, lambda: self._target.ops, self._begin)
+        tasks = [asyncio.create_task(sampler.run())]
+        settled_seconds = None
+        try:
+            await self._ready(sampler)
+            self._begin = time.monotonic() + _START_SECONDS
+            sampler.restart(self._begin)
+            await clients.start(self._begin)
+            tasks += [asyncio.create_task(each) for each in (self._break(), self._watch(clients), self._show(sampler))]
+            players = [asyncio.create_task(each.run(self._begin, plan.load.seconds)) for each in playing]
+            await clients.finished()
+            ended = min(time.monotonic() - self._begin, plan.load.seconds)
+            await self._rest(players)
+            if not self._target.is_dead:
+                if self._target.ops:
+                    settled_seconds = await settled(sampler.ask, plan.load.settle)
+                if plan.checks is not None:
+                    await compare_counts(self._target.url, world, clients.tallies, plan.checks.posts, self.series)
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+            await clients.close()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+        judged = max(0.001, ended - plan.judged_from)
+        found = Result(
+            plan=plan,
+            short=self._short,
+            begun=started,
+            seconds=round(ended, 3),
+            judged_seconds=round(judged, 3),
+            target=self._target.url,
+            machine=facts,
+            versions=machine.versions(),
+            set_up=_set_up(world, made),
+            operations=self.series.operations(judged),
+            errors=self.series.errors_by_second(),
+            checks=Checks(dict(self.series.made), dict(self.series.failed), self.series.details),
+            lateness=self.series.lateness(),
+            processes=sampler.processes(),
+            lags=sampler.lags,
+            events=self._events,
+            players=self._players,
+            settled_seconds=settled_seconds,
+            verdicts=[],
+            notes=self._notes,
+        )
+        return found.with_verdicts(verdicts(found))
+
+    async def _prepared(self) -> list[Playing]:
+        plan = self._plan
+        found = []
+        for name, players in plan.players.items():
+            self._progress.say(f"making ready what {name} plays")
+            archive = await asyncio.to_thread(archive_of, name, plan, self._folder, max(1, os.cpu_count() or 1))
+            playing = Playing(name, players, archive, self._target.data)
+            await asyncio.to_thread(playing.prepare)
+            found.append(playing)
+        return found
+
+    async def _ready(self, sampler: Sampler) -> None:
+        """The load begins when the set-up has passed through."""
+        await asyncio.sleep(0.1)  # the sampler has its session
+        if self._target.ops:
+            took = await settled(sampler.ask, _SET_UP_SETTLES)
+            self._progress.say(f"views have seen the set-up after {took:.1f} s" if took else "views are behind")
+
+    async def _rest(self, players: list[asyncio.Task[Player]]) -> None:
+        """Wait for players, which may be behind their rate; as long as the plan lets things settle."""
+        if not players:
+            return
+        done, late = await asyncio.wait(players, timeout=self._plan.load.settle)
+        for task in late:
+            task.cancel()
+            self._notes.append("a player was cut off: the target had not taken what was sent when the run ended")
+        await asyncio.gather(*late, return_exceptions=True)
+        self._players += [task.result() for task in done]
+
+    async def _break(self) -> None:
+        for fault in sorted(self._plan.faults, key=lambda each: each.at):
+            await asyncio.sleep(max(0.0, self._begin + fault.at - time.monotonic()))
+            self._note(await self._target.do(fault.do, fault.process), planned=True)
+
+    async def _watch(self, clients: Clients) -> None:
+        """End the load early when the target has died and nothing in the plan will start it again, or when told to."""
+        noted = False
+        while True:
+            await asyncio.sleep(0.1)
+            if self._stop.is_set():
+                self._notes.append("the run was stopped early")
+                break
+            if not self._target.is_dead:
+                noted = False
+                continue
+            if not noted and not self._target.expected_dead:
+                self._note("target ended by itself", planned=False)
+                self._notes.append(f"the target's last words: {self._target.last_words()[-500:]}")
+            noted = True
+            now = time.monotonic() - self._begin
+            if not any(fault.do == "restart" and fault.at >= now - _GRACE for fault in self._plan.faults):
+                self._notes.append("the load was ended early: the target had died")
+                await asyncio.sleep(_GRACE)
+                break
+        clients.stop()
+
+    async def _show(self, sampler: Sampler) -> None:
+        while True:
+            second = int(time.monotonic() - self._begin)
+            await asyncio.sleep(max(0.0, self._begin + second + 1 - time.monotonic()))
+            self.series.close(second)
+            if second < 0 or second > self._plan.load.seconds + 1:
+                continue
+            lag = sampler.lags[-1] if sampler.lags else None
+            self._progress.show(
+                State(
+                    second + 1,
+                    self._plan.load.seconds,
+                    self.series.now(second - 1),
+                    sum(sum(kinds.values()) for kinds in self.series.errors.values()),
+                    self.series.dropped.total(),
+                    (self.series.made.total(), self.series.failed.total()),
+                    None if lag is None else lag.behind,
+                    sampler.last(),
+                    self._events[-1].what if self._events else "",
+                )
+            )
+
+    def _note(self, what: str, *, planned: bool) -> None:
+        self._events.append(Event(round(time.monotonic() - self._begin, 2), what, planned))
+        self._progress.say(f"{self._events[-1].at:5.0f} s  {what}")
+
+
+def _set_up(world: World, seconds: float) -> dict[str, float]:
+    return {
+        "accounts": float(len(world.accounts)),
+        "follows": float(sum(map(len, world.followers))),
+        "posts": float(len(world.posts)),
+        "likes": float(len(world.liked)),
+        "seconds": round(seconds, 2),
+    }
