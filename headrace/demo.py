@@ -108,7 +108,7 @@ class Demo:
         except XrpcError as refused:
             self._refused += 1
             if self._refused <= len(NAMES):
-                _log.warning("the demo was refused a write", account=step.account, error=refused.name)
+                _log.warning("the demo was refused a write", account=step.account, error=str(refused))
 
 
 def _write(path: str, value: object) -> Write:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -329,3 +332,19 @@ def test_lines_that_are_none_are_refused_alone_and_a_torn_file_to_its_end(tmp_pa
             taken, refused = import_lines(file, writer)
         assert taken == {"torn.zst": taken, "mixed": 2, "long": 1, "empty": 0}[name]
         assert len(refused) >= least
+
+
+def test_the_program_in_the_format_s_description_reads_an_archive(vectors: Vectors, tmp_path: Path) -> None:
+    with ArchiveWriter(tmp_path / "a", source="corpus") as writer:
+        import_frames(vectors(f"{CORPUS}/frames.bin"), vectors(f"{CORPUS}/did_docs.json"), writer)
+    page = (Path(__file__).parents[2] / "docs" / "archive-format.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (segment,) = paths(tmp_path / "a", FRAMES)
+    lines = []
+    for name in (segment, segment.with_suffix(".documents")):
+        run = subprocess.run([sys.executable, "-c", program, name], capture_output=True, text=True, check=True)
+        lines += run.stdout.splitlines()
+
+    assert len(lines) == 80 + 80
+    for line, each in zip(lines, Archive(tmp_path / "a").items(), strict=False):
+        assert line == f"{each.time} {each.seq} {each.did_key:016x} {each.kind} {each.data[:40]}"

@@ -19,11 +19,13 @@ from headrace.load.synthesis.pool import steps_of, synthesise
 from headrace.load.synthesis.resign import resign
 from headrace.load.synthesis.streams import quantile, slots, stream
 from ingest.identity import did_doc, plc_op
-from schemas import cbor
+from ingest.pds.writes import Write, prepare
+from schemas import cbor, lexicon
 from schemas.syntax import Did, Nsid, RecordKey
+from schemas.tid import TidClock
 
 SMALL = Population(seed=7, accounts=20, events=600)
-HASH = "2ab2d2de0504df94534ca781ce17f27c586b5f9ddd57ad690850780d761f835b"
+HASH = "6244722bb0300ca34ed702d6c4e160458b9fe5ff47414d00a0e92779817284b3"
 
 
 def make(directory: Path, population: Population = SMALL, workers: int = 1) -> Archive:
@@ -202,6 +204,21 @@ def test_posts_have_the_measured_languages_replies_and_quotes(steps: list[Step])
             index = facet["index"]
             word = post["text"].encode()[index["byteStart"] : index["byteEnd"]].decode()
             assert word.startswith(("https://example.com/", "@a"))
+
+
+def test_every_record_is_valid_by_its_lexicon(steps: list[Step]) -> None:
+    catalogue = lexicon.load()
+    seen: Counter[str] = Counter()
+    for step in [step for step in steps if step.writes][::7]:
+        for path, record in step.writes:
+            collection, _, rkey = path.partition("/")
+            value = cbor.decode(record) if isinstance(record, bytes) else record
+            if value is not None and seen[collection] < 300:
+                prepared = prepare(Write("put", collection, rkey, value), catalogue, TidClock(0, lambda: 0))
+                assert prepared.status == "valid"
+                seen[collection] += 1
+
+    assert len(seen) >= 9
 
 
 def test_threads_grow_deep(steps: list[Step]) -> None:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Network:
     data: Path
     settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
+    flags: Sequence[str] = ()
     url: str = ""
     plc_url: str = ""
     ops_url: str = ""
@@ -49,7 +50,7 @@ class Network:
 
     def start(self) -> Network:
         """Return when it has said `ready`; AssertionError with its log when it ends or stays silent."""
-        arguments = [sys.executable, "-m", "headrace", "up", "--json", "--data", str(self.data)]
+        arguments = [sys.executable, "-m", "headrace", "up", "--json", "--data", str(self.data), *self.flags]
         # Free ports at first, the same ones at a restart: accounts' DID documents name them.
         for name, address in (("port", self.url), ("plc_port", self.plc_url), ("ops_port", self.ops_url)):
             arguments += ["--set", f"{name}={address.rpartition(':')[2] or 0}"]

@@ -104,9 +104,7 @@ class Window:
 class Plan:
     """`dids` are the accounts' DIDs by number, `named` gives their first handles."""
 
-    def __init__(
-        self, population: Population, dids: Sequence[str], named: Callable[[int], str] | None = None
-    ) -> None:
+    def __init__(self, population: Population, dids: Sequence[str], named: Callable[[int], str] | None = None) -> None:
         seed, accounts = population.seed, population.accounts
         self._population = population
         self._dids = dids
@@ -127,7 +125,7 @@ class Plan:
         self._away: set[int] = set()
         self._gone: set[int] = set()
         self._renamed: dict[int, int] = {}
-        self._lists: set[int] = set()
+        self._lists: dict[int, str] = {}
         self._time = population.start
 
     def foundings(self) -> Iterator[Step]:
@@ -230,11 +228,12 @@ class Plan:
 
     def _listitem(self, account: int, time: int) -> Step:
         writes = []
-        where = f"at://{self._dids[account]}/app.bsky.graph.list/friends"
-        if account not in self._lists:
-            self._lists.add(account)
+        path = self._lists.get(account)
+        if path is None:
+            path = self._lists[account] = f"app.bsky.graph.list/{tid_from_micros(time, account & 1023)}"
             made = {"$type": "app.bsky.graph.list", "name": "friends", "purpose": "app.bsky.graph.defs#curatelist"}
-            writes.append(Write("app.bsky.graph.list/friends", {**made, "createdAt": _text(time)}))
+            writes.append(Write(path, {**made, "createdAt": _text(time)}))
+        where = f"at://{self._dids[account]}/{path}"
         other = self._dids[self._popular(self._draw())]
         step = self._create(account, time, "graph.listitem", {"subject": other, "list": where})
         return step._replace(writes=(*writes, *step.writes))
