@@ -6,6 +6,7 @@ Does not own what the commands do (`headrace/load/run.py`, `headrace/load/report
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -15,9 +16,11 @@ from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
 
-from headrace.commands.common import DONE, FAILED, USAGE, Json, fail, show
-from headrace.load import plan_file
+from headrace.commands.common import DONE, FAILED, REFUSED, USAGE, Json, fail, show
+from headrace.load import compare, plan_file
 from headrace.load.aim import aimed
 from headrace.load.output import write_all
 from headrace.load.plan import Plan
@@ -25,7 +28,8 @@ from headrace.load.plan_file import PlanError
 from headrace.load.players import PlayerError
 from headrace.load.population import SetUpError
 from headrace.load.progress import Progress
-from headrace.load.result import Result
+from headrace.load.report import report
+from headrace.load.result import Result, ResultError, read
 from headrace.load.run import Run
 from headrace.load.target import TargetError
 
@@ -107,4 +111,48 @@ def plans() -> int:
     return DONE
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"run": run, "plans": plans}
+def report_(
+    result: Annotated[Path, Parameter(help="A result.json, or the directory it is in.")],
+    out: Annotated[Path, Parameter(help="The HTML file to write.")],
+) -> int:
+    """Write a result's HTML file again."""
+    try:
+        out.write_text(report(read(result)), encoding="utf-8")
+    except ResultError as error:
+        return fail(REFUSED, str(error))
+    except OSError as error:
+        return fail(USAGE, f"{error.filename}: {error.strerror}")
+    return DONE
+
+
+def compare_(
+    first: Annotated[Path, Parameter(help="A result.json, or the directory it is in.")],
+    second: Annotated[Path, Parameter(help="Another.")],
+    *,
+    html: Annotated[Path | None, Parameter(help="Write an HTML file too.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Show two results beside each other."""
+    try:
+        a, b = read(first), read(second)
+    except ResultError as error:
+        return fail(REFUSED, str(error))
+    differences = compare.differences(a, b)
+    rows = compare.rows(a, b)
+    if html is not None:
+        html.write_text(compare.html(a, b), encoding="utf-8")
+    if as_json:
+        show({"differences": differences, "measures": [row._asdict() for row in rows]}, as_json=True)
+        return DONE
+    sys.stderr.writelines(f"headrace: {each}\n" for each in differences)
+    shown = Table(*compare.HEAD)
+    for column in shown.columns[1:4]:
+        column.justify = "right"
+    for row in rows:
+        style = {"worse": "red", "better": "green"}.get(row.judgement, "")
+        shown.add_row(*row.cells(), style=style)
+    Console(no_color="NO_COLOR" in os.environ).print(shown)
+    return DONE
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"run": run, "plans": plans, "report": report_, "compare": compare_}

@@ -7,12 +7,14 @@ from pathlib import Path
 from hdrh.histogram import HdrHistogram
 
 from headrace.load.messages import LATENESS
+from headrace.load.report import report
 from headrace.load.result import Result, write
 
 
 def write_all(result: Result, histograms: dict[str, HdrHistogram], out: Path) -> None:
     """Into a directory that is there."""
     write(result, out / "result.json")
+    (out / "report.html").write_text(report(result), encoding="utf-8")
     for name, histogram in histograms.items():
         file = out / f"{'generator-lateness' if name == LATENESS else name}.hgrm"
         with file.open("wb") as opened:
