@@ -49,13 +49,16 @@ def up(
     plc_port: Annotated[int | None, Parameter(help="Port of the did:plc directory.")] = None,
     ops_port: Annotated[int | None, Parameter(help="Port of metrics, status and the ingest hook.")] = None,
     demo: Annotated[bool, Parameter(help="Fill it with a small population that lives on.", negative=())] = False,
+    crawl: Annotated[list[str] | None, Parameter(help="A host (PDS) to read; may be repeated.", negative=())] = None,
+    relay: Annotated[list[str] | None, Parameter(help="A relay to read; may be repeated.", negative=())] = None,
     config: Config = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> int:
     """Start a whole network in one process; one line `ready` on stdout when all of it serves."""
     flags = {"data": data, "host": host, "port": port, "plc_port": plc_port, "ops_port": ops_port}
-    settings = settings_of(flags, config, sets)
+    lists = {"relay_crawl": crawl and tuple(crawl), "relay_upstreams": relay and tuple(relay)}
+    settings = settings_of({**flags, **lists}, config, sets)
     logs.configure(settings.log_level)
     from headrace.up import run  # noqa: PLC0415 - `headrace --help` need not load the whole house
 

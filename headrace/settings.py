@@ -1,8 +1,8 @@
 """All settings together, and how they are found: their sources, and what is said when one is wrong.
 
 Flags win over environment (HEADRACE_*), environment over the TOML file, the file over defaults. docs/settings.md is
-the declarations (`settings_network.py`, `settings_cluster.py`) as a table; a test holds them equal. Does not own
-secrets: they are files (`headrace/secrets.py`).
+the declarations (`settings_network.py`, `settings_cluster.py`, `settings_relay.py`) as a table; a test holds them
+equal. Does not own secrets: they are files (`headrace/secrets.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pydantic_settings import (
 )
 
 from headrace.settings_cluster import ClusterSettings
+from headrace.settings_relay import RelaySettings
 
 PREFIX = "HEADRACE_"
 CONFIG = "HEADRACE_CONFIG"
@@ -41,14 +42,14 @@ _NOT_SETTINGS = frozenset(
 )
 
 # Settings that commands have flags of their own for; `--set` takes these and all others.
-OWN_FLAGS = ("data", "host", "port", "plc_port", "ops_port", "generation", "runner")
+OWN_FLAGS = ("data", "host", "port", "plc_port", "relay_port", "ops_port", "generation", "runner")
 
 
 class SettingsError(Exception):
     """A setting is wrong. The message names it, what was expected and found, and where to change it."""
 
 
-class Settings(ClusterSettings):
+class Settings(ClusterSettings, RelaySettings):
     """All settings."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, case_sensitive=False)
@@ -56,9 +57,9 @@ class Settings(ClusterSettings):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Settings:
-        ports = [port for port in (self.port, self.plc_port, self.ops_port) if port]
+        ports = [port for port in (self.port, self.plc_port, self.relay_port, self.ops_port) if port]
         if len(set(ports)) != len(ports):
-            raise ValueError("port, plc_port and ops_port must differ")
+            raise ValueError("port, plc_port, relay_port and ops_port must differ")
         return self
 
     @classmethod

@@ -54,7 +54,7 @@ class NetworkSettings(BaseSettings):
     )
     allow_private_addresses: bool = Field(
         default=False,
-        description="Let identity resolution connect to private addresses (a network in a laboratory).",
+        description="Let identity resolution and the relay connect to private addresses, by http too (a laboratory).",
     )
     json_limit: Annotated[int, Field(ge=65_536, le=16_777_216)] = Field(
         2_097_152, description="Largest JSON body, bytes."

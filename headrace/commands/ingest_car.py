@@ -8,12 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 
-from headrace.commands.ingest_frames import FeedReason
 from headrace.outcomes import Outcomes
 from ingest.identity.did_doc import DidDocument
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import DidResolver
 from ingest.log import Log, Rejected
+from ingest.relay.reasons import RelayReason
 from ingest.relay.repo_diff import append_diff, changes, read_repo, records_of
 from ingest.repo.commit import SignedCommit
 from ingest.repo.reasons import RepoReason
@@ -43,7 +43,7 @@ async def feed_car(
     signed, blocks = await read_repo(pieces, CAR_MAX)
     did = signed.did
     if hosted(did):
-        raise Refused(FeedReason.HOSTED_HERE, f"{did} is hosted here: use com.atproto.repo.importRepo")
+        raise Refused(RelayReason.HOSTED_HERE, f"{did} is hosted here: use com.atproto.repo.importRepo")
     document = await _document(resolver, did, trust_signature=trust_signature)
     if not trust_signature:
         _check_signature(signed, document)
@@ -84,6 +84,6 @@ async def _document(resolver: DidResolver, did: Did, *, trust_signature: bool) -
 
 def _check_signature(signed: SignedCommit, document: DidDocument | None) -> None:
     if document is None or document.signing_key is None:
-        raise Refused(FeedReason.NO_SIGNING_KEY, f"{signed.did} has no #atproto key")
+        raise Refused(RelayReason.NO_SIGNING_KEY, f"{signed.did} has no #atproto key")
     if not signed.is_signed_by(document.signing_key):
         raise Refused(RepoReason.SIGNATURE, f"the commit is not signed by {document.signing_key.did_key}")

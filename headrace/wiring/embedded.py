@@ -31,6 +31,7 @@ from headrace.metrics.views import GenerationsCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.upkeep import keep_up
+from headrace.wiring import relay as wiring_relay
 from headrace.wiring import shared
 from headrace.wiring import views as wiring_views
 from ingest.identity.plc_client import PlcClient
@@ -138,6 +139,9 @@ class Network(Running):
         )
         generations.switched = lambda copy: dispatcher.read(*readers(copy))
         self.callback(hub.close)
+        if wiring_relay.is_wanted(settings):
+            ours = wiring_relay.own_names(settings, (xrpc_socket,))
+            await wiring_relay.crawl(self, settings, log=log, resolver=resolver, hosted=pds.hosts, ours=ours)
         feed = self.ingest = partial(take_upload, log=log, resolver=resolver, hosted=pds.hosts, metrics=metrics)
         await shared.serve_ops(
             self,

@@ -89,8 +89,8 @@ class Repairs(Protocol):
         ...
 
 
-HandleOf = Callable[[Did, DidDocument], Awaitable[Handle | None]]
-"""The handle that holds in both directions. Raises IdentityRefused when it cannot be told now."""
+HandleOf = Callable[[Did, DidDocument, bool], Awaitable[Handle | None]]
+"""The handle that holds in both directions, asked for anew or as known. Raises IdentityRefused (transient)."""
 
 
 class Intake:
@@ -193,13 +193,14 @@ class Intake:
             raise Refused(RelayReason.ACCOUNT_QUOTA, f"{did} has sent all that an account may in an hour")
         if isinstance(message, AccountMessage):
             return await self._account(source, message)
-        document = await self._document(source, did, fresh=isinstance(message, IdentityMessage))
+        fresh = isinstance(message, IdentityMessage) and source.refreshes.take()
+        document = await self._document(source, did, fresh=fresh)
         self._see(source, did, document)
         if isinstance(message, IdentityMessage):
-            return await self._identity(did, document)
+            return await self._identity(did, document, fresh=fresh)
         head = self._log.head(did)
         if head is None and self._introduce:
-            await self._identity(did, document)
+            await self._identity(did, document, fresh=False)
             head = self._log.head(did)
         if head is not None and head.effective_status not in _OPEN:
             raise Refused(RelayReason.ACCOUNT_INACTIVE, f"{did} is {head.effective_status}")
@@ -273,10 +274,10 @@ class Intake:
         await self._log.append(Account(did, status_of(message)))
         return "account"
 
-    async def _identity(self, did: Did, document: DidDocument) -> str:
+    async def _identity(self, did: Did, document: DidDocument, *, fresh: bool) -> str:
         head = self._log.head(did)
         try:
-            handle = await self._handle_of(did, document)
+            handle = await self._handle_of(did, document, fresh)
         except IdentityRefused as refused:
             if not refused.transient:
                 raise
@@ -288,7 +289,7 @@ class Intake:
 
     async def _document(self, source: Source, did: Did, *, fresh: bool = False) -> DidDocument:
         """The account's document, if this source may speak for it."""
-        document = await self._resolver.did_document(did, refresh=fresh and source.refreshes.take())
+        document = await self._resolver.did_document(did, refresh=fresh)
         if source.kind != "host" or is_authoritative(source.name, document.pds):
             return document
         if not fresh and source.refreshes.take():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from math import inf
 from time import monotonic
 from typing import NamedTuple
 
@@ -50,7 +51,7 @@ class Bucket:
     def _fill(self) -> None:
         now = self._now()
         most, seconds = self.rate
-        self._left = min(most, self._left + (now - self._at) * most / seconds)
+        self._left = most if most == inf else min(most, self._left + (now - self._at) * most / seconds)
         self._at = now
 
 

@@ -26,6 +26,7 @@ from headrace.wiring.embedded import Network
 from ingest.identity.reasons import IdentityReason
 from ingest.log import Reason
 from ingest.pds.rate_limit import BY_METHOD, CREATE_POINTS, DELETE_POINTS, GLOBAL, UPDATE_POINTS, WRITES, Rule
+from ingest.relay.reasons import RelayReason
 from ingest.repo.keys import KeyReason
 from ingest.repo.reasons import RepoReason
 from processors.decode import NO_MAP
@@ -48,18 +49,20 @@ _METRICS_HEAD = """\
 
 `GET /metrics` on the ops listener, in Prometheus' text form. Counters count from the start of the process. Every label is bounded, by what its column says. A histogram `x` is shown as `x_bucket`, `x_sum` and `x_count`.
 
-What to watch: `headrace_views_freshness_seconds` (it should stay below a second), any increase of `headrace_ingest_refused_entries_total` or `headrace_log_rejected_entries_total` (somebody sends what does not verify), `headrace_firehose_cut_subscribers_total`, and requests with status 500 or 503. In a cluster also `headrace_waiting_entries` (it should not grow), `headrace_derive_open_transaction_seconds` above the transaction timeout, `headrace_log_away`, and any increase of `headrace_log_forked_entries_total` (an account has two writers) or `headrace_lane_given_up_shards_total`. What looks at the whole cluster (`headrace_waiting_entries`, `headrace_views_*`) every processor shows alike: take the largest.
+What to watch: `headrace_views_freshness_seconds` (it should stay below a second), any increase of `headrace_ingest_refused_entries_total` or `headrace_log_rejected_entries_total` (somebody sends what does not verify), `headrace_firehose_cut_subscribers_total`, and requests with status 500 or 503. Of a relay, `headrace_relay_dropped_total` by reason first ([relay.md](relay.md)). In a cluster also `headrace_waiting_entries` (it should not grow), `headrace_derive_open_transaction_seconds` above the transaction timeout, `headrace_log_away`, and any increase of `headrace_log_forked_entries_total` (an account has two writers) or `headrace_lane_given_up_shards_total`. What looks at the whole cluster (`headrace_waiting_entries`, `headrace_views_*`) every processor shows alike: take the largest.
 
 """  # noqa: E501 - a paragraph is a line
 
-_PROCESSES = 7  # `headrace up`, and the roles of a cluster
+_PROCESSES = 8  # `headrace up`, and the roles of a cluster
 _LABELS = {
     "topic": "`topic`: `commits`, `records`, `edges` or `fanout`",
     "nsid": "`nsid`: a method of the lexicons",
     "status": "`status`: HTTP status",
     "rule": "`rule`: name of a rate limit",
     "shard": "`shard`: at most 64",
-    "source": "`source`: `frames` or `car`",
+    "source": "`source`: `frames` or `car`; of a relay `host` or `upstream`",
+    "state": "`state`: five",
+    "kind": "`kind`: five",
     "version": "`version`: one",
     "cache": "`cache`: `did` or `handle`",
     "outcome": "`outcome`: `hit` or `miss`",
@@ -71,9 +74,11 @@ REASONS: dict[str, tuple[tuple[type[StrEnum], ...], tuple[str, ...]]] = {
     "headrace_derive_rejected_entries_total": ((Reason,), ()),
     "headrace_views_invalid_records_total": ((LexiconReason, CborReason, SyntaxReason), (NO_MAP,)),
     "headrace_ingest_refused_entries_total": (
-        (RepoReason, FeedReason, Reason, KeyReason, IdentityReason, CborReason, CidReason, SyntaxReason),
+        (RepoReason, FeedReason, RelayReason, Reason, KeyReason, IdentityReason, CborReason, CidReason, SyntaxReason),
         (),
     ),
+    "headrace_relay_dropped_total": ((RelayReason, RepoReason, Reason, IdentityReason, KeyReason), ()),
+    "headrace_relay_failed_fetches_total": ((RelayReason, RepoReason, Reason, IdentityReason), ()),
     "headrace_firehose_cut_subscribers_total": ((), ("future_cursor", "too_slow", "stalled", "shutdown")),
 }
 
@@ -159,7 +164,7 @@ def _families(registry: CollectorRegistry) -> list[Family]:
 def endpoints_page() -> str:
     rows = [f"| {mode.value} | {_AUTH[mode]} |" for mode in Auth if mode in {e.auth for e in _all_endpoints()}]
     parts = [_ENDPOINTS_HEAD + "\n".join(rows) + "\n"]
-    for title, found in (("PDS", apps.PDS), ("AppView", apps.VIEWS)):
+    for title, found in (("PDS", apps.PDS), ("AppView", apps.VIEWS), ("Relay", apps.RELAY)):
         parts.append(f"\n## {title}\n\n| method | kind | auth | rate limit | file |\n|---|---|---|---|---|\n")
         parts.extend(_endpoint_row(endpoint) for endpoint in sorted(found, key=lambda endpoint: endpoint.nsid))
     parts.append(f"\nEvery method but getRepo also counts against {_rule(GLOBAL)}.\n")
@@ -170,7 +175,7 @@ def endpoints_page() -> str:
 
 
 def _all_endpoints() -> tuple[Endpoint, ...]:
-    return (*apps.PDS, *apps.VIEWS)
+    return (*apps.PDS, *apps.VIEWS, *apps.RELAY)
 
 
 def _endpoint_row(endpoint: Endpoint) -> str:

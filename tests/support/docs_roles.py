@@ -10,11 +10,18 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.registry import Collector
 
 from api.metrics import HttpMetrics
+from api.relay.jetstream import JetstreamMetrics
 from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.pds import PdsCollector
 from headrace.metrics.process import LanesCollector, RiverCollector
+from headrace.metrics.relay import RelayCollector
 from headrace.river import NOWHERE
+
+class SizedNamespace(SimpleNamespace):
+    def __len__(self) -> int:
+        return 0
+
 
 _resolver: Any = SimpleNamespace(lookups=dict)
 _worker: Any = SimpleNamespace(entries=0, transactions=0, rejected=Counter(), places={}, open_transaction_seconds=0.0)
@@ -24,6 +31,12 @@ _lanes = SimpleNamespace(lanes={}, entries={}, taken=0, given_up=0, decoder=_dec
 _runner: Any = SimpleNamespace(lanes=_lanes, ready=True)
 _river: Any = SimpleNamespace(last=NOWHERE)
 _log: Any = SimpleNamespace(appended=0, rejected=Counter(), unknown=0, away=False, rejections=SimpleNamespace(count=0))
+_relay: Any = SimpleNamespace(
+    known=(),
+    store=SimpleNamespace(counts=Counter()),
+    intake=SimpleNamespace(verified=0, verify_seconds=0.0),
+    resync=SizedNamespace(held_bytes=0, done=0, given_up=0, failures=Counter()),
+)
 _pds: Any = SimpleNamespace(open_account_files=0)
 
 
@@ -38,10 +51,13 @@ def registries() -> dict[str, CollectorRegistry]:
         "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), store),
         "firehose": _registry(bare, FirehoseCollector(_reader)),
         "appview": _registry(asking, store),
+        "relay": _registry(asking, RelayCollector(_relay)),
     }
-    for role in ("pds", "firehose", "appview"):
+    for role in ("pds", "firehose", "appview", "relay"):
         HttpMetrics(made[role])
-    CommitMetrics(made["pds"])
+    JetstreamMetrics(made["relay"])
+    for role in ("pds", "relay"):
+        CommitMetrics(made[role])
     return made
 
 

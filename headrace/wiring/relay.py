@@ -1,0 +1,94 @@
+"""The composition root of a relay's reading side: hosts in, log out. Beside a PDS in one process, or in its own role.
+
+Does not own the listener (`headrace/wiring/relay_listener.py`) nor what a relay does (`ingest.relay`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from socket import socket
+from urllib.parse import urlsplit
+
+from headrace.metrics.relay import RelayCollector
+from headrace.running import Running
+from headrace.settings import Settings, SettingsError, where
+from ingest.identity.did_doc import DidDocument
+from ingest.identity.resolver import IdentityResolver
+from ingest.identity.ssrf import LOOPBACK, AddressGuard
+from ingest.relay.outgoing import Outgoing
+from ingest.relay.relay import Relay, RelayLog, RelayParts, RelaySettings
+from ingest.relay.verifier import InlineVerifier
+from schemas.errors import Refused
+from schemas.syntax import Did, Handle
+
+FILE = "relay.sqlite"
+
+
+def is_wanted(settings: Settings) -> bool:
+    """Whether this process is to read other people's hosts: it is told to, or did so before."""
+    return bool(settings.relay_crawl or settings.relay_upstreams or (settings.data / FILE).exists())
+
+
+def own_names(settings: Settings, sockets: Iterable[socket]) -> frozenset[str]:
+    """What other people's servers, and requests to crawl, may call this one."""
+    names = {settings.hostname.lower()}
+    if settings.public_url is not None:
+        names.add(urlsplit(settings.public_url).netloc.lower())
+    for bound in sockets:
+        port = bound.getsockname()[1]
+        names |= {f"{name}:{port}" for name in ("localhost", "127.0.0.1", settings.hostname.lower())}
+    return frozenset(names)
+
+
+async def crawl(
+    running: Running,
+    settings: Settings,
+    *,
+    log: RelayLog,
+    resolver: IdentityResolver,
+    hosted: Callable[[str], bool],
+    ours: frozenset[str],
+) -> Relay:
+    """A relay that reads; it ends with `running`, before its log. Raises SettingsError for a host that is none."""
+    private = settings.allow_private_addresses
+    outgoing = Outgoing(AddressGuard(LOOPBACK if private else ()), private=private)
+    running.push(outgoing.close)
+
+    async def handle_of(did: Did, document: DidDocument, fresh: bool) -> Handle | None:  # noqa: FBT001 - the port's
+        if not document.handles:
+            return None
+        claimed = document.handles[0]
+        return claimed if await resolver.handle(claimed, refresh=fresh) == did else None
+
+    relay = await Relay.open(
+        RelayParts(
+            path=settings.data / FILE,
+            log=log,
+            resolver=resolver,
+            handle_of=handle_of,
+            verifier=InlineVerifier(),
+            outgoing=outgoing,
+            hosted=hosted,
+            settings=RelaySettings(
+                ours=ours,
+                private=private,
+                lenient=settings.relay_lenient,
+                backlog=settings.relay_backlog,
+                whole=settings.relay_whole_repos,
+                host_accounts=settings.relay_host_accounts,
+                new_hosts_day=settings.relay_new_hosts_day,
+                account_events_hour=settings.relay_account_events_hour,
+                repo_limit=settings.relay_repo_limit,
+            ),
+        )
+    )
+    running.push(relay.close)
+    running.keep(relay.stopped(), "relay")
+    running.registry.register(RelayCollector(relay))
+    for name, hosts in (("relay_crawl", settings.relay_crawl), ("relay_upstreams", settings.relay_upstreams)):
+        for host in hosts:
+            try:
+                await relay.add_host(host, upstream=name == "relay_upstreams")
+            except Refused as refused:
+                raise SettingsError(f"{name}: {refused.detail}. Change it: {where(name)}") from None
+    return relay
