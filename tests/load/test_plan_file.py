@@ -1,0 +1,127 @@
+"""Plans: what is wrong is refused with its line and the nearest right word; strangers are hard to hit."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.load import plan_file
+from headrace.load.aim import aimed, is_here
+from headrace.load.plan import Plan, Readers, Target
+from headrace.load.plan_file import PlanError, parse
+
+HEAD = 'name = "x"\n[readers.a]\nrate = 1\n'
+SHIPPED = sorted(plan_file.SHIPPED.glob("*.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ('name = "x"\n\n[reader.a]\nrate = 1\n', 3, ("'reader'", "'readers'")),
+        ('name = "x"\n[readers.a]\nrat = 1\n', 3, ("'rat'", "'rate'")),
+        ('name = "x"\n[readers.a]\nrate = 1\nmix = { getTimelin = 1 }\n', 4, ("'getTimelin'", "'getTimeline'")),
+        (HEAD + '[[faults]]\nat = 1\ndo = "kill"\nproces = "b"\n', 7, ("'proces'", "'process'")),
+        (HEAD + "[short]\nload.second = 3\n", 5, ("'second'", "'seconds'")),
+        (HEAD + '[load]\nseconds = "3"\n', 5, ("Expected `float`",)),
+        (HEAD + "[load]\nseconds = -3\n", 5, ("> 0",)),
+        ('name = "x"\n[readers.a]\nlimit = 1\n', 2, ("`rate`",)),
+        (HEAD + '[[criteria]]\nmeasure = "p99.getTimeline"\nat_most = 1\n', 5, ("'p99_ms.getTimeline'",)),
+        (HEAD + '[[criteria]]\nmeasure = "errors"\n', 5, ("at_most", "at_least")),
+    ],
+)
+def test_a_wrong_plan_is_refused_with_its_line_and_the_nearest_right_word(text, line, words) -> None:
+    with pytest.raises(PlanError) as refused:
+        parse(text, "p.toml")
+
+    message = str(refused.value)
+    assert message.startswith(f"p.toml:{line}: "), message
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name = ", "p.toml: "),
+        ('name = "x"\n', "nobody comes"),
+        (HEAD + "[load]\nseconds = 5\nramp = 5\n", "nothing is judged"),
+        (HEAD + '[load]\nseconds = 5\n[[faults]]\nat = 6\ndo = "kill"\n', "after the load's end"),
+    ],
+)
+def test_a_plan_without_sense_is_refused(text, words) -> None:
+    with pytest.raises(PlanError, match=words):
+        parse(text, "p.toml")
+
+
+def test_the_short_form_lies_over_the_whole_one() -> None:
+    text = HEAD + "limit = 9\n[load]\nseconds = 60\n[short]\nload.seconds = 5\nreaders.a.rate = 2\n"
+
+    whole, short = parse(text, "p"), parse(text, "p", short=True)
+
+    assert (whole.load.seconds, whole.readers["a"].rate) == (60, 1)
+    assert (short.load.seconds, short.readers["a"].rate, short.readers["a"].limit) == (5, 2, 9)
+
+
+def test_a_plan_without_a_short_form_says_so() -> None:
+    with pytest.raises(PlanError, match=r"\[short\]"):
+        parse(HEAD, "p", short=True)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("short", [False, True], ids=["whole", "short"])
+def test_the_plans_that_ship_can_be_run(path, short) -> None:
+    plan = plan_file.read(plan_file.find(path.stem), short=short)
+
+    assert plan.name == path.stem
+    assert plan.about
+    assert plan.criteria
+    assert not short or plan.load.seconds <= 30
+
+
+def test_six_plans_ship() -> None:
+    assert {path.stem for path in SHIPPED} == {
+        *("seed-2024", "firehose-2024-peak", "celebrity", "migration-wave", "outage", "soak")
+    }
+
+
+def plan(url: str = "", start: str = "embedded") -> Plan:
+    return Plan(name="x", target=Target(start=start, url=url), readers={"a": Readers(rate=1)})  # type: ignore[arg-type]
+
+
+STRANGER = "https://192.0.2.7"  # an address of documentation: nobody's
+
+
+@pytest.mark.parametrize(
+    ("in_plan", "on_command_line"),
+    [("", STRANGER), (STRANGER, None), (STRANGER, "https://192.0.2.8"), ("http://127.0.0.1:1", STRANGER)],
+)
+def test_a_stranger_must_be_named_twice(in_plan, on_command_line) -> None:
+    with pytest.raises(PlanError, match="name it twice"):
+        aimed(plan(in_plan), on_command_line)
+
+
+def test_who_is_named_twice_is_aimed_at() -> None:
+    found = aimed(plan(STRANGER), STRANGER + "/")
+
+    assert (found.target.url, found.target.start) == (STRANGER, "none")
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:2583", "http://localhost:2583", "http://[::1]:2583"])
+def test_this_machine_needs_no_second_word(url) -> None:
+    assert aimed(plan(), url).target.url == url
+    assert aimed(plan(url, "none"), None).target.url == url
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:1", "ftp://127.0.0.1", "http://a@127.0.0.1", "http://127.0.0.1/xrpc", "x"])
+def test_what_is_no_address_is_refused(url) -> None:
+    with pytest.raises(PlanError, match="http://host:port"):
+        aimed(plan(), url)
+
+
+def test_a_plan_that_starts_nothing_needs_a_target() -> None:
+    with pytest.raises(PlanError, match="--target"):
+        aimed(plan(start="none"), None)
+
+
+def test_a_name_without_an_address_is_not_here() -> None:
+    assert is_here("127.0.0.1")
+    assert not is_here("192.0.2.7")
+    assert not is_here("no-such-host.invalid")
