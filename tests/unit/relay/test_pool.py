@@ -205,6 +205,30 @@ async def test_a_message_that_ends_two_processes_is_refused_and_no_other():
     assert pool.counters.deaths == 2
 
 
+async def test_a_message_under_suspicion_is_alone_in_its_process(monkeypatch):
+    """The fourth of four under way is the one that ends processes, and more wait behind it."""
+    monkeypatch.setattr(pool_process, "BATCH_MESSAGES", 2)
+    account, messages = chain(0, 12)
+    poison = replace(account.key.public, multikey="z6broken")
+    async with VerifierPool(1) as pool:
+        os.kill(pool.pids[0], signal.SIGSTOP)
+        work = asyncio.gather(
+            *(
+                outcome(pool.verify(message, poison if i == 3 else account.key.public, before, LATER))
+                for i, (message, before) in enumerate(messages)
+            )
+        )
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert pool.pending[0] == 12
+        os.kill(pool.pids[0], signal.SIGKILL)
+        outcomes = await work
+
+    assert [i for i, each in enumerate(outcomes) if not isinstance(each, Verified)] == [3]
+    assert outcomes[3][0] is RepoReason.VERIFIER_DIED
+    assert (pool.counters.deaths, pool.counters.redone) == (2, 4)
+
+
 async def test_a_process_that_hangs_is_ended_and_its_work_redone(monkeypatch):
     monkeypatch.setattr(pool_process, "BATCH_SECONDS", 0.2)
     account, messages = chain(0, 3)
