@@ -1,7 +1,7 @@
 """Which packages of endpoints each role serves. A new package is one name here.
 
-`PDS` works on accounts and the log; `FIREHOSE` follows the log alone; `VIEWS` reads what processors computed: its reads
-wait for the viewer's own writes.
+`PDS` works on accounts and the log; `RELAY` answers for accounts that live elsewhere; `FIREHOSE` follows the log
+alone; `VIEWS` reads what processors computed: its reads wait for the viewer's own writes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ PDS: tuple[Endpoint, ...] = (
     *server.ENDPOINTS,
     *sync.ENDPOINTS,
 )
+
+RELAY: tuple[Endpoint, ...] = sync.RELAY_ENDPOINTS
 
 FIREHOSE: tuple[Endpoint, ...] = (subscribe_repos.ENDPOINT,)
 

@@ -22,7 +22,7 @@ HEAD_MAX = 16_384  # bytes of a request's first line, and of one header (query s
 
 
 class PublicServer:
-    """`pages` answer exact paths, `prefixes` whatever lies below them (for GET and HEAD)."""
+    """`pages` answer exact paths, `prefixes` whatever lies below them (for GET and HEAD); `actions` answer POST."""
 
     def __init__(
         self,
@@ -31,10 +31,12 @@ class PublicServer:
         *,
         pages: Mapping[str, Handler],
         prefixes: Mapping[str, Handler] | None = None,
+        actions: Mapping[str, Handler] | None = None,
     ) -> None:
         self._xrpc = dispatcher.xrpc
         self._pages = {"/xrpc/_health": _health(services.config.version), **pages}
         self._prefixes = tuple((prefixes or {}).items())
+        self._actions = actions or {}
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         method = request.method
@@ -43,6 +45,8 @@ class PublicServer:
         path = request.path
         if path.startswith("/xrpc/") and path != "/xrpc/_health":
             return await self._xrpc(request)
+        if method == "POST" and path in self._actions:
+            return await self._actions[path](request)
         page = self._pages.get(path)
         if page is None:
             page = next((handler for prefix, handler in self._prefixes if path.startswith(prefix)), _nothing_here)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ingest.identity.resolver import IdentityResolver
     from ingest.log import Log
     from ingest.pds.pds import Pds
+    from ingest.relay.directory import RelayDirectory
     from schemas.lexicon import Catalogue
     from schemas.syntax import Did
 
@@ -85,7 +86,19 @@ class Services:
     Tests set what the endpoint under test reads: `Services(pds=..., catalogue=...)`.
     """
 
-    __slots__ = ("appview", "catalogue", "config", "firehose", "fresh", "log", "metrics", "now", "pds", "resolver")
+    __slots__ = (
+        "appview",
+        "catalogue",
+        "config",
+        "firehose",
+        "fresh",
+        "log",
+        "metrics",
+        "now",
+        "pds",
+        "relay",
+        "resolver",
+    )
 
     appview: AppViewReader
     catalogue: Catalogue
@@ -96,6 +109,7 @@ class Services:
     metrics: HttpMetrics
     now: Callable[[], int]  # unix microseconds
     pds: Pds
+    relay: RelayDirectory
     resolver: IdentityResolver
 
     def __init__(self, **parts: Any) -> None:

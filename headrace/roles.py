@@ -1,4 +1,4 @@
-"""The roles of a cluster: what each is made by, which settings it cannot do without, whether it keeps files.
+"""The roles of a cluster, and the relay: what makes each, which settings it cannot do without, whether it keeps files.
 
 Does not own what they are made of (`headrace/wiring/*.py`).
 """
@@ -55,6 +55,12 @@ def _appview() -> Start:
     return start
 
 
+def _relay() -> Start:
+    from headrace.wiring.relay_listener import start  # noqa: PLC0415 - as in _plc
+
+    return start
+
+
 class Role(NamedTuple):
     load: Callable[[], Start]
     needs: tuple[str, ...]
@@ -67,6 +73,7 @@ ROLES: dict[str, Role] = {
     "derive": Role(_derive, ("kafka_servers",), keeps_files=True),
     "process": Role(_process, ("kafka_servers", "cql_hosts"), keeps_files=False),
     "firehose": Role(_firehose, ("kafka_servers",), keeps_files=False),
+    "relay": Role(_relay, ("plc_url",), keeps_files=True),
     "appview": Role(_appview, ("cql_hosts", "plc_url"), keeps_files=False),
 }
 _EXPECTED = {

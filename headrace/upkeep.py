@@ -19,6 +19,15 @@ _PERIOD_SECONDS = 600.0
 _log = structlog.get_logger()
 
 
+async def keep_short(log: SqliteLog, now: Callable[[], int]) -> None:
+    """Until cancelled, of a log that has no consumers but subscribers: they have its window."""
+    while True:
+        await asyncio.sleep(_PERIOD_SECONDS)
+        dropped = await log.truncate(commits={}, records={}, now=now())
+        if dropped:
+            _log.info("log truncated", rows=dropped)
+
+
 async def keep_up(log: SqliteLog, pds: Pds, generations: EmbeddedGenerations, now: Callable[[], int]) -> None:
     """Until cancelled."""
     while True:

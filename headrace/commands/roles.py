@@ -89,6 +89,24 @@ def firehose(
     return _run("firehose", locals())
 
 
+def relay(
+    *,
+    data: Data = None,
+    host: Host = None,
+    relay_port: Annotated[int | None, Parameter(help="Port of the firehose; 0 lets the system choose.")] = None,
+    ops_port: OpsPort = None,
+    crawl: Annotated[list[str] | None, Parameter(help="A host (PDS) to read; may be repeated.", negative=())] = None,
+    relay: Annotated[list[str] | None, Parameter(help="A relay to read; may be repeated.", negative=())] = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Read other people's hosts, verify them and serve their firehose; a log of its own, no cluster."""
+    given = locals()
+    named = {"relay_crawl": given.pop("crawl"), "relay_upstreams": given.pop("relay")}
+    return _run("relay", {**given, **{name: hosts and tuple(hosts) for name, hosts in named.items()}})
+
+
 def appview(
     *,
     host: Host = None,
@@ -134,7 +152,7 @@ def groups() -> tuple[App, ...]:
     return topics, schema
 
 
-COMMANDS: tuple[Callable[..., int], ...] = (plc, pds, derive, process, firehose, appview)
+COMMANDS: tuple[Callable[..., int], ...] = (plc, pds, derive, process, firehose, relay, appview)
 
 
 def _prepare(name: str, given: dict[str, Any], config: Config, sets: Sets) -> int:

@@ -163,6 +163,7 @@ async def serve_public(
     views: Iterable[Endpoint] = (),
     pages: Mapping[str, Handler],
     prefixes: Mapping[str, Handler] | None = None,
+    actions: Mapping[str, Handler] | None = None,
     limit_accounts: bool = False,
 ) -> Dispatcher:
     """The XRPC listener, with these endpoints and pages beside them."""
@@ -177,7 +178,7 @@ async def serve_public(
         limiter=limiter,
         limit_accounts=limit_accounts,
     )
-    server = PublicServer(services, dispatcher, pages=pages, prefixes=prefixes)
+    server = PublicServer(services, dispatcher, pages=pages, prefixes=prefixes, actions=actions)
     handler = web.Server(server.handle, access_log=None, max_line_size=HEAD_MAX, max_field_size=HEAD_MAX)
     await running.listen("xrpc", web.ServerRunner(handler, shutdown_timeout=PUBLIC_SECONDS), bound)
     return dispatcher

@@ -44,6 +44,7 @@ BY_METHOD: dict[str, tuple[Rule, ...]] = {
         Rule("create-session-day", 300, DAY, "identifier"),
         Rule("create-session", 30, 5 * MINUTE, "identifier"),
     ),
+    "com.atproto.sync.requestCrawl": (Rule("request-crawl", 60, 5 * MINUTE, "ip"),),
     "com.atproto.server.createAccount": (Rule("create-account", 100, 5 * MINUTE, "ip"),),
     "com.atproto.server.deleteAccount": (Rule("delete-account", 50, 5 * MINUTE, "ip"),),
     "com.atproto.server.requestAccountDelete": (

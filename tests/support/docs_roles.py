@@ -18,6 +18,7 @@ from headrace.metrics.process import LanesCollector, RiverCollector
 from headrace.metrics.relay import RelayCollector
 from headrace.river import NOWHERE
 
+
 class SizedNamespace(SimpleNamespace):
     def __len__(self) -> int:
         return 0

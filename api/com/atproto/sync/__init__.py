@@ -7,12 +7,16 @@ from api.com.atproto.sync import (
     get_blocks,
     get_checkout,
     get_head,
+    get_host_status,
     get_latest_commit,
     get_record,
     get_repo,
     get_repo_status,
     list_blobs,
+    list_hosts,
     list_repos,
+    relayed,
+    request_crawl,
     subscribe_repos,
 )
 
@@ -27,5 +31,13 @@ ENDPOINTS = (
     get_repo_status.ENDPOINT,
     list_blobs.ENDPOINT,
     list_repos.ENDPOINT,
+    subscribe_repos.ENDPOINT,
+)
+
+RELAY_ENDPOINTS = (
+    *relayed.ENDPOINTS,
+    get_host_status.ENDPOINT,
+    list_hosts.ENDPOINT,
+    request_crawl.ENDPOINT,
     subscribe_repos.ENDPOINT,
 )
