@@ -6,8 +6,10 @@ import json
 import re
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 import zstandard
@@ -200,6 +202,25 @@ def test_an_archive_has_one_writer_and_stands_alone(tmp_path: Path) -> None:
         ArchiveWriter(tmp_path / "other", source="a")
     with pytest.raises(Refused, match="holds no archive"):
         Archive(tmp_path / "other")
+
+
+def test_memory_is_bounded_whatever_the_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.load.archive.writer.BLOCK_BYTES", 262_144)
+    noise = Random(1)
+    tracemalloc.start()
+    try:
+        with ArchiveWriter(tmp_path, source="test", level=1) as writer:
+            for number in range(1_600):
+                writer.frame(Item(START, number + 1, 0, Kind.COMMIT, noise.randbytes(20_000)))
+        written = sum(path.stat().st_size for path in paths(tmp_path, FRAMES))
+        assert sum(len(each.data) for each in Archive(tmp_path).items()) == 32_000_000
+        assert sum(1 for _ in Archive(tmp_path).items(Wanted(after=800))) == 800
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert written > 32_000_000
+    assert peak < 4_000_000
 
 
 def test_lines_and_frames_are_not_mixed(tmp_path: Path) -> None:
