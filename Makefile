@@ -86,8 +86,9 @@ mutants: setup ## seeded faults in delivery, order, counting and rebuild, each w
 docs: setup ## write docs/{settings,metrics,endpoints,views}.md from the code
 	$(BIN)/python -m tests.support.docs
 
-lock: setup ## resolve pyproject.toml into requirements.lock
+lock: setup ## resolve pyproject.toml into requirements.lock, and what an image needs of it into requirements-runtime.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group dev pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
 
 ci: ## what CI runs, part by part, against its time budget
 	@HEADRACE_CI=1 $(PYTHON) .ci/parts.py
