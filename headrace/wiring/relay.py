@@ -16,8 +16,9 @@ from ingest.identity.did_doc import DidDocument
 from ingest.identity.resolver import IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
 from ingest.relay.outgoing import Outgoing
+from ingest.relay.pool import VerifierPool
 from ingest.relay.relay import Relay, RelayLog, RelayParts, RelaySettings
-from ingest.relay.verifier import InlineVerifier
+from ingest.relay.verifier import InlineVerifier, Verifier
 from schemas.errors import Refused
 from schemas.syntax import Did, Handle
 
@@ -66,7 +67,7 @@ async def crawl(
             log=log,
             resolver=resolver,
             handle_of=handle_of,
-            verifier=InlineVerifier(),
+            verifier=await _verifier(running, settings.relay_processes),
             outgoing=outgoing,
             hosted=hosted,
             settings=RelaySettings(
@@ -92,3 +93,13 @@ async def crawl(
             except Refused as refused:
                 raise SettingsError(f"{name}: {refused.detail}. Change it: {where(name)}") from None
     return relay
+
+
+async def _verifier(running: Running, processes: int) -> Verifier:
+    """It outlives the relay that asks it."""
+    if not processes:
+        return InlineVerifier()
+    pool = VerifierPool(processes)
+    running.push(pool.close)
+    await pool.start()
+    return pool

@@ -43,8 +43,9 @@ from schemas.entries import Account, Entry, Identity, Status, Sync
 from schemas.errors import Refused
 from schemas.syntax import Did, Handle
 
-_TRIES = 5  # of a directory or a log that is away for a moment
-_PAUSE = 0.25  # seconds, doubled each time
+# A host of its own that is away delays its account alone; the directory or the log, everybody: they are waited for.
+_TRIES, _TRIES_WEB = 12, 4
+_PAUSE, _PAUSE_MAX = 0.25, 30.0  # seconds, doubled each time
 _STATUSES: dict[str, Status] = {
     "deactivated": "deactivated",
     "deleted": "deleted",
@@ -167,9 +168,10 @@ class Intake:
     async def take(self, source: Source, message: Numbered) -> str:
         """Into the log, from the account's line; a word for what became of it. Raises Refused, Rejected."""
         pause = _PAUSE
-        for left in reversed(range(_TRIES)):
+        again = False
+        for left in reversed(range(_TRIES_WEB if message.did.method == "web" else _TRIES)):
             try:
-                return await self._once(source, message)
+                return await self._once(source, message, again=again)
             except IdentityRefused as refused:
                 if not refused.transient or not left or source.kind == "file":
                     raise
@@ -182,18 +184,19 @@ class Intake:
                 if not left:
                     raise
             await self._pause(pause)
-            pause *= 2
+            pause, again = min(_PAUSE_MAX, pause * 2), True
         raise AssertionError("the last try returns or raises")
 
-    async def _once(self, source: Source, message: Numbered) -> str:
+    async def _once(self, source: Source, message: Numbered, *, again: bool) -> str:
+        """`again`: what was remembered of the identity is that it could not be told."""
         did = message.did
         if self._hosted(did):
             raise Refused(RelayReason.HOSTED_HERE, f"{did} is hosted here: only its PDS writes it")
-        if self._quota is not None and source.kind != "file" and not self._quota.take(did):
+        if self._quota is not None and not again and source.kind != "file" and not self._quota.take(did):
             raise Refused(RelayReason.ACCOUNT_QUOTA, f"{did} has sent all that an account may in an hour")
         if isinstance(message, AccountMessage):
-            return await self._account(source, message)
-        fresh = isinstance(message, IdentityMessage) and source.refreshes.take()
+            return await self._account(source, message, fresh=again)
+        fresh = again or (isinstance(message, IdentityMessage) and source.refreshes.take())
         document = await self._document(source, did, fresh=fresh)
         self._see(source, did, document)
         if isinstance(message, IdentityMessage):
@@ -260,10 +263,10 @@ class Intake:
             self.verify_seconds += time.perf_counter() - began
             self.verified += 1
 
-    async def _account(self, source: Source, message: AccountMessage) -> str:
+    async def _account(self, source: Source, message: AccountMessage, *, fresh: bool) -> str:
         did = message.did
         try:
-            document = await self._document(source, did)
+            document = await self._document(source, did, fresh=fresh)
         except IdentityRefused as refused:
             # A DID that has ended can be nobody's; its last host may still say so.
             last = None if self._accounts is None else self._accounts.host_of(did)

@@ -34,7 +34,7 @@ async def until(holds: Callable[[], Any], what: str = "") -> None:
         raise AssertionError(f"did not come to hold within {SECONDS} s: {what or holds}") from None
 
 
-async def no_handle(_did: Did, _document: DidDocument, _fresh: bool) -> Handle | None:
+async def no_handle(_did: Did, _document: DidDocument, _fresh: bool) -> Handle | None:  # noqa: FBT001
     return None
 
 
