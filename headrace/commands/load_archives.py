@@ -6,6 +6,7 @@ Does not own what the commands do (`headrace/load/archive/`, `headrace/load/serv
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -49,6 +50,9 @@ def record(
     as_json: Json = False,
 ) -> int:
     """Record a firehose until told to stop; go on where the archive ends."""
+    for url in (host, plc or "https:"):
+        if not url.startswith(("ws:", "wss:", "http:", "https:")):
+            return fail(2, f"expected an address as wss://relay.example.com or https://plc.example.com, found {url!r}")
     return _tried(lambda: asyncio.run(_record(host, archive, plc, frames, seconds, cursor, as_json=as_json)))
 
 
@@ -303,6 +307,9 @@ def _tried(act: Callable[[], int]) -> int:
         return fail(2, str(error))
     except BindError as error:
         return fail(2, str(error))
+    except BrokenPipeError:  # whoever read our lines has enough of them
+        sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - else closing it fails once more
+        return DONE
     except OSError as error:
         return fail(FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error))
 

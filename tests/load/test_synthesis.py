@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,20 @@ def test_identities_are_founded_by_their_own_operations(tmp_path: Path) -> None:
         parsed = did_doc.parse(did, document)
         assert parsed.signing_key == accounts.key(number).public
         assert parsed.handles == (f"a{number}.test",)
+
+
+def test_a_change_of_handle_is_an_operation_that_follows(tmp_path: Path) -> None:
+    archive = make(tmp_path / "a", Population(seed=11, accounts=10, events=8_000))
+    renamed = {
+        found["did"] for found in map(shown, archive.items()) if found["kind"] == "identity" and "-" in found["handle"]
+    }
+    assert renamed
+    for did in renamed:
+        operations = [plc_op.parse(each) for each in archive.operations(did)]
+        for before, after in pairwise(operations):
+            assert after.prev == str(before.cid)
+            assert after.signer(before.rotation_keys) == 0
+        assert archive.documents(did)[-1][1]["alsoKnownAs"] == operations[-1].json["alsoKnownAs"]
 
 
 def test_a_recorded_archive_signed_again_holds_under_other_identities(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Kind(IntEnum):
     DOCUMENT = 32
     """A DID document, JSON."""
     OPERATION = 33
-    """A signed genesis operation of did:plc, JSON."""
+    """A signed operation of did:plc, JSON."""
 
 
 class Item(NamedTuple):

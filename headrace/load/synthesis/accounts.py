@@ -38,12 +38,20 @@ class Accounts:
     def did(self, number: int) -> Did:
         return self.genesis(number).did
 
+    def operation(self, number: int, renamed: int = 0) -> plc_op.Operation:
+        """Its newest operation after so many changes of its handle; each follows the one before."""
+        last = self.genesis(number)
+        for change in range(1, renamed + 1):
+            unsigned = plc_op.updated(last, also_known_as=[f"at://{handle(number, change)}"])
+            last = plc_op.parse(plc_op.sign(unsigned, self._rotation))
+        return last
 
-def document(genesis: plc_op.Operation, number: int, renamed: int = 0) -> dict[str, Any]:
-    """An account's document after so many changes of its handle."""
-    data = genesis.data(genesis.did)
+
+def document(did: Did, operation: plc_op.Operation) -> dict[str, Any]:
+    """The document that an operation leaves."""
+    data = operation.data(did)
     assert data is not None
-    return plc.format_document({**data, "alsoKnownAs": [f"at://{handle(number, renamed)}"]})
+    return plc.format_document(data)
 
 
 def handle(number: int, renamed: int = 0) -> str:

@@ -140,10 +140,9 @@ class Repos:
         key, said = did_key(did), from_micros(time)
         if step.found or step.renamed is not None:
             renamed = step.renamed or 0
-            genesis = self._accounts.genesis(number)
-            yield _document(document_item(did, document(genesis, number, renamed), time))
-            if step.found:
-                yield _document(Item(time, 0, key, Kind.OPERATION, orjson.dumps(genesis.json)))
+            operation = self._accounts.operation(number, renamed)
+            yield _document(document_item(did, document(did, operation), time))
+            yield _document(Item(time, 0, key, Kind.OPERATION, orjson.dumps(operation.json)))
             yield Made(time, key, Kind.IDENTITY, *identity_frame(did=did, time=said, handle=handle(number, renamed)))
         if step.found or step.status is not None:
             active = step.status in (None, "active")

@@ -114,7 +114,7 @@ class _Resigner:
             number = self._numbers[did]
             genesis = self._accounts.genesis(number)
             repo = self.repos[did] = Repo(genesis.did, self._accounts.key(number))
-            self._writer.document(document_item(genesis.did, document(genesis, number), time))
+            self._writer.document(document_item(genesis.did, document(genesis.did, genesis), time))
             operation = orjson.dumps(genesis.json)
             self._writer.document(Item(time, 0, did_key(genesis.did), Kind.OPERATION, operation))
         return repo
