@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from tests.support.cql_store import versioned
-from views import likes_by_actor, posts, records
+from views import likes_by_actor, posts, recent_by_author, records
+from views.cql import write as cql_write
 from views.cql.session import CqlSettings
 from views.store import Batch
 from views.store_scylla import ScyllaStore
@@ -92,3 +93,15 @@ async def test_every_statement_has_its_entry_s_version_and_progress_its_position
 
     versions = [{value for _, values in wave for value in values[-1:]} for wave in session.asked]
     assert versions == [{version(0, 7, PUT)}] * 3 + [{version(0, 9, PUT)}]
+
+
+async def test_of_a_partition_too_large_for_one_mutation_the_second_part_waits_for_the_first(monkeypatch):
+    monkeypatch.setattr(cql_write, "_WHOLE_BYTES", 0)
+    session, table = Session(), recent_by_author.TABLE
+    made = batch()
+    made.rows = {table: {("x",): {(1,) * len(table.clustering): ("x", *(1 for _ in table.all_columns[1:]))}}}
+    made.statics = {table: {("x",): (1,) * len(table.statics)}}
+
+    await ScyllaStore(session, SETTINGS, "g1").apply(versioned(made, 7))
+
+    assert tables_of(session.asked) == [{"recent_by_author"}, {"recent_by_author"}, {"progress"}]
