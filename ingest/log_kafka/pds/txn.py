@@ -83,7 +83,8 @@ class Transactions:
         """While it is quiet: see to it, once a transaction, that readers see the last one. Raises InvariantError."""
         if not self._unseen or self._producer is None:
             return
-        with contextlib.suppress(KafkaError, OSError, TimeoutError):  # asked again
+        # It is asked again; of a producer that cannot go on the next transaction finds out.
+        with contextlib.suppress(KafkaError, OSError, TimeoutError, AssertionError):
             async with asyncio.timeout(self._seconds):
                 await close_committed(self._producer, self._id, self._writes)
             self._unseen = False
