@@ -189,7 +189,7 @@ class ArchiveHost:
             for block in index.blocks:
                 if block.last_seq > after and (chosen is None or block in chosen):
                     for at, item in enumerate(self.archive.block(path, block)):
-                        if item.seq > after and item.kind != Kind.LINE and (dids is None or item.did_key in dids):
+                        if item.seq > after and item.kind < Kind.LINE and (dids is None or item.did_key in dids):
                             yield number + at, item
                 number += block.held
 

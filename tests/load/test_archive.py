@@ -223,6 +223,45 @@ def test_memory_is_bounded_whatever_the_size(tmp_path: Path, monkeypatch: pytest
     assert peak < 4_000_000
 
 
+_SEEN = [b"", b"{}", b'{"id":"did:a"}', b"[", b"\xa2atg#commitbop\x01", b"\xa1bop\x20\xa0"]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    made=st.lists(
+        st.tuples(
+            st.integers(0, 2**64 - 1),
+            st.integers(0, 2**64 - 1),
+            st.sampled_from([0, did_key("did:a")]),
+            st.integers(0, 255),
+            st.binary(max_size=60) | st.sampled_from(_SEEN),
+        ),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_an_archive_of_anything_is_read_shown_verified_and_exported(
+    tmp_path_factory: pytest.TempPathFactory, made: list[tuple[int, int, int, int, bytes]]
+) -> None:
+    directory = tmp_path_factory.mktemp("strange")
+    with ArchiveWriter(directory / "a", source="strange") as writer:
+        for fields in made:
+            writer.frame(Item(*fields))
+            writer.document(Item(*fields))
+    archive = Archive(directory / "a")
+
+    assert [tuple(each) for each in archive.items()] == made
+    report = Verifier(archive).run()
+    assert report.frames.total() == len(made)
+    assert all(json.dumps(shown(each)) for each in archive.items())
+    for each in archive.items():
+        touches(each, ("app.bsky.*",))
+    assert list(export_lines(archive)) == [data for *_, kind, data in made if kind == Kind.LINE]
+    archive.documents("did:a")
+    with ArchiveWriter(directory / "b", source="strange") as writer:
+        assert cut(archive, writer, Wanted(), ()) == len(made)
+
+
 def test_lines_and_frames_are_not_mixed(tmp_path: Path) -> None:
     write(tmp_path, [item(0)])
 

@@ -58,6 +58,10 @@ class Kind(IntEnum):
     """A signed operation of did:plc, JSON."""
 
 
+KINDS = {kind.value: kind.name.lower() for kind in Kind}
+"""Names by number; an archive of a newer program may have others."""
+
+
 class Item(NamedTuple):
     """`time` is unix microseconds, `seq` is 0 where there is none, `did_key` is `did_key(did)` or 0."""
 

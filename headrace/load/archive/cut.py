@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from headrace.load.archive.blocks import ArchiveReason, Item, Kind
+from headrace.load.archive.blocks import KINDS, ArchiveReason, Item, Kind
 from headrace.load.archive.items import document_item, frame_item
 from headrace.load.archive.reader import Archive, Wanted
 from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter
@@ -49,13 +49,17 @@ def touches(item: Item, collections: Collection[str]) -> bool:
 
 def _collections(item: Item) -> set[str]:
     if item.kind == Kind.LINE:
-        commit = orjson.loads(item.data).get("commit")
+        try:
+            line = orjson.loads(item.data)
+        except orjson.JSONDecodeError:
+            return set()
+        commit = line.get("commit") if isinstance(line, dict) else None
         return {str(commit.get("collection"))} if isinstance(commit, dict) else set()
-    if item.kind != Kind.COMMIT:
+    try:
+        message = decode_frame(item.data) if item.kind == Kind.COMMIT else None
+    except Refused:
         return set()
-    message = decode_frame(item.data)
-    assert isinstance(message, CommitMessage)
-    return {op.path.partition("/")[0] for op in message.ops}
+    return {op.path.partition("/")[0] for op in message.ops} if isinstance(message, CommitMessage) else set()
 
 
 def _is_in(name: str, collections: Collection[str]) -> bool:
@@ -64,9 +68,12 @@ def _is_in(name: str, collections: Collection[str]) -> bool:
 
 def shown(item: Item) -> dict[str, Any]:
     """One item as JSON: what its frame says, with each operation's record; bytes that cannot be read as hex."""
-    said: dict[str, Any] = {"time": item.time, "seq": item.seq, "kind": Kind(item.kind).name.lower()}
-    if item.kind in (Kind.LINE, Kind.DOCUMENT, Kind.OPERATION):
-        return said | {"json": orjson.loads(item.data)}
+    said: dict[str, Any] = {"time": item.time, "seq": item.seq, "kind": KINDS.get(item.kind, str(item.kind))}
+    if item.kind >= Kind.LINE:
+        try:
+            return said | {"json": orjson.loads(item.data)}
+        except orjson.JSONDecodeError:
+            return said | {"hex": item.data.hex()}
     try:
         message = decode_frame(item.data)
         blocks = read_car(message.blocks)[1] if isinstance(message, CommitMessage) else {}
@@ -130,7 +137,7 @@ def export_frames(archive: Archive, path: Path, wanted: Wanted) -> int:
     written = 0
     with path.open("xb") as file:
         for item in archive.items(wanted):
-            if item.kind != Kind.LINE:
+            if item.kind < Kind.LINE:
                 file.write(len(item.data).to_bytes(4, "little") + item.data)
                 written += 1
     return written

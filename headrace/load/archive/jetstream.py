@@ -104,7 +104,7 @@ def export_lines(archive: Archive, wanted: Wanted = ALL) -> Iterator[bytes]:
     for item in archive.items(wanted):
         if item.kind == Kind.LINE:
             yield item.data
-        else:
+        elif item.kind < Kind.LINE:
             yield from frame_lines(item.data, item.time)
 
 

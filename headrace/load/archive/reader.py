@@ -100,11 +100,11 @@ class Archive:
 
     def documents(self, did: str) -> list[tuple[int, Any]]:
         """Every document of a DID with its time, in order. Raises nothing for damaged ones: they are not there."""
-        return [(item.time, orjson.loads(item.data)) for item in self._of(did, Kind.DOCUMENT)]
+        return [(item.time, found) for item, found in self._of(did, Kind.DOCUMENT)]
 
     def operations(self, did: str) -> list[Any]:
         """The did:plc operations that were kept of a DID."""
-        return [orjson.loads(item.data) for item in self._of(did, Kind.OPERATION)]
+        return [found for _, found in self._of(did, Kind.OPERATION)]
 
     def content_hash(self) -> str:
         """SHA-256 over every item in order (documents first), whatever the compression: see docs/archive-format.md."""
@@ -115,14 +115,15 @@ class Archive:
                 total.update(item.data)
         return total.hexdigest()
 
-    def _of(self, did: str, kind: Kind) -> list[Item]:
+    def _of(self, did: str, kind: Kind) -> Iterator[tuple[Item, dict[str, Any]]]:
         key = did_key(did)
-        found: list[Item] = []
         for segment in self.segments(DOCUMENTS):
             for block in self.index(segment).holding((key,)):
-                items = self._document_block(segment, block)
-                found += [item for item in items if item.did_key == key and item.kind == kind and _is_of(did, item)]
-        return found
+                for item in self._document_block(segment, block):
+                    found = _object(item.data) if item.did_key == key and item.kind == kind else None
+                    # Two DIDs may share a key of 8 bytes: a document says whose it is, an operation founds its DID.
+                    if found is not None and (kind != Kind.DOCUMENT or found.get("id") == did):
+                        yield item, found
 
     def _document_block(self, segment: Path, block: Block) -> list[Item]:
         name = (segment, block.offset)
@@ -180,9 +181,10 @@ def _chosen(head: blocks.Head, raw: bytes, wanted: Wanted) -> Iterator[Item]:
             yield Item(time, seqs[at], dids[at], kinds[at], raw[ends[at] : ends[at + 1]])
 
 
-def _is_of(did: str, item: Item) -> bool:
-    """Two DIDs may share a key of 8 bytes; what is a document says whose it is. An operation founds its DID."""
-    if item.kind != Kind.DOCUMENT:
-        return True
-    found = orjson.loads(item.data)
-    return isinstance(found, dict) and found.get("id") == did
+def _object(data: bytes) -> dict[str, Any] | None:
+    """None for what somebody else put there instead of a JSON object."""
+    try:
+        found = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None

@@ -12,7 +12,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from headrace.load.archive.blocks import Item, Kind
+from headrace.load.archive.blocks import KINDS, Item, Kind
 from headrace.load.archive.reader import ALL, Archive, Wanted
 from ingest.identity import did_doc
 from ingest.identity.reasons import IdentityRefused
@@ -29,7 +29,6 @@ from schemas.syntax import Did
 KEYS_KEPT = 200_000  # accounts, some 500 B each
 CHAINS_KEPT = 1_000_000  # accounts, some 300 B each
 FAILURES_SHOWN = 100
-_NAMES = {kind.value: kind.name.lower() for kind in Kind}
 
 
 class ChainReason(StrEnum):
@@ -91,11 +90,13 @@ class Verifier:
     def run(self) -> Report:
         """Everything, once."""
         for number, item in enumerate(self._archive.items(self._wanted), 1):
-            self.report.frames[_NAMES.get(item.kind, "other")] += 1
+            self.report.frames[KINDS.get(item.kind, "other")] += 1
             if item.kind == Kind.LINE:
                 self.report.fail(item.seq, "", ChainReason.UNSIGNED, "a line of Jetstream has no signature")
-            else:
+            elif item.kind < Kind.LINE:
                 self._frame(item)
+            else:
+                self.report.fail(item.seq, "", ChainReason.UNREADABLE, f"an item of kind {item.kind}")
             if self._progress is not None and number % 10_000 == 0:
                 self._progress(number)
         return self.report
