@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from headrace.load.archive import index
 from headrace.load.archive.cut import import_frames
 from headrace.load.archive.directory import Directory
 from headrace.load.archive.reader import Archive, last_seq
@@ -270,6 +272,30 @@ async def test_a_recorder_that_is_killed_loses_nothing_and_repeats_nothing(archi
     assert data(whole) == expected
     assert len(whole.segments()) == 4
     assert Verifier(whole).run().failures.keys() <= {"no_document"}  # those that were killed had no directory
+
+
+async def test_ctrl_c_ends_a_recording_with_what_came_so_far(archive: Archive, tmp_path: Path) -> None:
+    directory = tmp_path / "b"
+    now = [0.0]
+    async with ArchiveHost(archive.directory, steady(100.0), clock=lambda: now[0]) as host:
+        host.play()
+        now[0] = 0.5
+        process = start("record", host.url, str(directory), "--plc", host.url, "--json", "--cursor", "0")
+        try:
+            async with asyncio.timeout(BOUND):
+                while process.poll() is None and not _size(directory):  # noqa: ASYNC110 - a file
+                    await asyncio.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            said, _ = await asyncio.to_thread(process.communicate, timeout=BOUND)
+        finally:
+            process.kill()
+            process.wait()
+    counts = json.loads(said)
+
+    assert process.returncode == 0
+    assert counts["frames"] == counts["cursor"] == len(data(Archive(directory)))
+    assert index.load(Archive(directory).segments()[0]) is not None
+    assert Verifier(Archive(directory)).run().failures == {}
 
 
 def _size(directory: Path) -> int:
