@@ -35,7 +35,7 @@ http://{{ include "headrace.fullname" . }}-{{ $name }}:2582
   "generation" $component.generation
 -}}
 {{- if $facts.port -}}
-{{- $_ := set $set (ternary "plc_port" "port" (eq $component.role "plc")) $facts.port -}}
+{{- $_ := set $set (get (dict "plc" "plc_port" "relay" "relay_port") $component.role | default "port") $facts.port -}}
 {{- end -}}
 {{- if and $facts.port (or $values.ingress.enabled $values.gateway.enabled) -}}
 {{- $_ := set $set "trust_forwarded" true -}}
