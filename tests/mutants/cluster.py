@@ -79,7 +79,7 @@ MUTANTS: Final = (
         "views/cql/order.py",
         '    return 0 if table.source == "edges" and not counted else 1\n',
         "    return 0\n",
-        LANES,
+        ORDER,
     ),
     Mutant(
         "a large partition's count comes before its members",

@@ -1,0 +1,66 @@
+"""What a run on a cluster needs beside it: a stack, how much CPU a process used, how many statements a store was given.
+
+Does not own what is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.support.devstack.stack import Stack
+from tests.support.stack import CQL, KAFKA
+from views.store_scylla import ScyllaStore
+
+_PATIENCE = 300.0
+
+
+class Asked:
+    """How many statements a store's session is given while this is entered."""
+
+    def __init__(self, store: ScyllaStore) -> None:
+        self._session = store._session
+        self._run = self._session.run
+        self.statements = 0
+
+    def __enter__(self) -> None:
+        async def run(statements: Sequence[Any]) -> list[list[tuple[Any, ...]]]:
+            self.statements += len(statements)
+            return await self._run(statements)
+
+        self._session.run = run  # type: ignore[method-assign]
+
+    def __exit__(self, *_: object) -> None:
+        del self._session.run
+
+
+def spent(process: subprocess.Popen[bytes]) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(_PATIENCE):
+        while not await check():  # noqa: ASYNC110 - it is other processes that bring it there
+            await asyncio.sleep(0.005)
+
+
+@contextmanager
+def stack(folder: Path) -> Iterator[tuple[str, str]]:
+    """(servers, host:port) of one that runs, or of one of this run's own."""
+    servers, cql = os.environ.get(KAFKA), os.environ.get(CQL)
+    if servers and cql:
+        yield servers, cql
+        return
+    own = Stack(folder / "stack", brokers=1, stores=1)
+    try:
+        own.start()
+        yield own.servers, f"{own.hosts[0]}:{own.port}"
+    finally:
+        own.stop()

@@ -1,0 +1,55 @@
+"""A process of the measured cluster: `python -m tests.bench.cluster_worker derive|process` and what `main` takes.
+
+As the roles run it (uvloop, settings as they ship), without what surrounds them. Prints `ready`; ends on SIGTERM.
+`profile` in the environment HEADRACE_BENCH_PROFILE writes where the time of its loop went to that file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import cProfile
+import os
+import signal
+import sys
+from pathlib import Path
+
+import uvloop
+
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.derive.worker import DeriveWorker
+from processors.run_plain import PlainRunner
+from views import ALL
+from views.store_scylla import CqlSettings, ScyllaStore
+
+
+async def main(kind: str, servers: str, cluster: str, cql: str, generation: str, shards: int, directory: str) -> None:  # noqa: PLR0917
+    kafka = KafkaSettings(servers=servers, cluster=cluster)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    if kind == "derive":
+        derive = DeriveWorker(kafka, Path(directory), shards, only=range(shards))
+        await derive.start()
+        print("ready", flush=True)
+        await ended.wait()
+        await derive.stop()
+        return
+    host, _, port = cql.rpartition(":")
+    settings = CqlSettings(hosts=(host,), port=int(port), keyspace=cluster)
+    store = await ScyllaStore.open(settings, generation, [view.table for view in ALL], create=False)
+    runner = PlainRunner(kafka, store, ALL, generation=generation, shards=shards, on_failure=lambda _: ended.set())
+    await runner.start()
+    print("ready", flush=True)
+    profile = cProfile.Profile() if os.environ.get("HEADRACE_BENCH_PROFILE") else None
+    if profile is not None:
+        profile.enable()
+    await ended.wait()
+    if profile is not None:
+        profile.disable()
+        profile.dump_stats(os.environ["HEADRACE_BENCH_PROFILE"])
+    await runner.stop()
+    await store.close()
+
+
+if __name__ == "__main__":
+    kind, servers, cluster, cql, generation, shards, directory = sys.argv[1:]
+    uvloop.run(main(kind, servers, cluster, cql, generation, int(shards), directory))
