@@ -130,6 +130,7 @@ async def _main() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     job = msgspec.json.decode(await reader.readline(), type=Job)
     transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(1, "wb"))
+    transport.set_write_buffer_limits(high=0)  # so that `drain` waits until all of it is said
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
     world = World.load(Path(job.world))
     client = Client(job, world, lambda word: writer.write(encode(word) + b"\n"))

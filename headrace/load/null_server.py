@@ -44,7 +44,7 @@ class NullServer:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: NullConnection(self), "127.0.0.1", 0)
+        self._server = await loop.create_server(lambda: NullConnection(self), "127.0.0.1", 0, backlog=4096)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def close(self) -> None:

@@ -154,7 +154,7 @@ class Pool:
             return False
         task = asyncio.get_running_loop().create_task(self._open(request, done))
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(self._opened)
         return True
 
     async def ask(self, request: bytes) -> tuple[int, bytes, str]:
@@ -220,8 +220,7 @@ class Pool:
                 connection.transport.close()
         else:
             self._free.append(connection)
-        if not self._busy:
-            self._idle.set()
+        self._tell_idle()
 
     def lost(self, connection: Connection, what: str) -> None:
         self._busy.pop(connection, None)
@@ -230,7 +229,14 @@ class Pool:
         done, connection.done = connection.done, None
         if done is not None:
             done(0, b"", what)
-        if not self._busy:
+        self._tell_idle()
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening.discard(task)
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        if not self._busy and not self._opening:
             self._idle.set()
 
     async def _sweep(self) -> None:

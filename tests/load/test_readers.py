@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -112,6 +113,35 @@ async def test_a_server_that_stands_still_is_charged_in_every_percentile(tmp_pat
     assert histogram.get_max_value() / 1e6 >= stood * 0.95
     point = next(each for each in series.operations(4)[0].points if each.second == 1)
     assert point.ms[0] >= 500  # the second in which it began to stand says so itself
+
+
+async def test_a_generator_that_stands_still_charges_itself_and_says_so(tmp_path) -> None:
+    """Stopped for two seconds of four, it sends late what was due: that is in the latencies, and in its lateness."""
+    server = NullServer()
+    await server.start()
+    world = tmp_path / "world"
+    WORLD.save(world)
+    series = Series(0, 1_000)
+    clients = Clients(reading(100, seconds=4), server.url, world, series)
+    begin = time.monotonic() + 2.0
+    try:
+        await clients.start(begin)
+        (pid,) = clients.pids.values()
+        await asyncio.sleep(begin + 1.0 - time.monotonic())
+        os.kill(pid, signal.SIGSTOP)
+        stopped = time.monotonic()
+        await asyncio.sleep(2.0)
+        stood = time.monotonic() - stopped
+        os.kill(pid, signal.SIGCONT)
+        await clients.finished()
+    finally:
+        await clients.close()
+        await server.close()
+
+    assert server.requests == clients.sent == 400
+    for histogram in (series.judged["getTimeline"], series.judged[LATENESS]):
+        assert histogram.get_value_at_percentile(100 * (1 - stood / 4 / 2) + 2) / 1e6 >= stood / 2
+        assert histogram.get_max_value() / 1e6 >= stood * 0.95
 
 
 async def test_what_cannot_be_sent_is_dropped_and_counted(tmp_path) -> None:

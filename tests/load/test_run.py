@@ -1,0 +1,185 @@
+"""Whole runs against a real target: they pass, they fail with an exit code, and they end when the target dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import orjson
+import psutil
+import pytest
+
+from headrace.load.plan_file import SHIPPED
+from headrace.load.progress import Progress
+from headrace.load.result import Result, read
+from headrace.load.run import Run
+from tests.support.network import Network
+
+PLAN = """
+name = "small"
+seed = 5
+
+[population]
+accounts = 8
+follows = 3
+posts = 2
+likes = 2
+
+[load]
+seconds = 4
+in_flight = 64
+
+[readers.all]
+rate = 20
+mix = { getTimeline = 2, getAuthorFeed = 1, getProfile = 1, getPostThread = 1, getPosts = 1 }
+
+[writers.people]
+rate = 10
+
+[sessions]
+rate = 2
+think = 0.1
+
+[checks]
+every = 0.5
+within = 30
+"""
+
+
+def load(folder: Path, text: str, *more: str) -> subprocess.CompletedProcess[str]:
+    """`headrace load run` of a plan; its directory is `folder/out`."""
+    (folder / "plan.toml").write_text(text)
+    return run_command("load", "run", str(folder / "plan.toml"), "--out", str(folder / "out"), "--json", *more)
+
+
+def run_command(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "headrace", *words], capture_output=True, text=True, check=False, timeout=200
+    )
+
+
+def test_a_run_passes_leaves_its_report_and_nothing_else(tmp_path) -> None:
+    before = {each.pid for each in psutil.process_iter()}
+    done = load(tmp_path, PLAN)
+
+    assert done.returncode == 0, done.stderr
+    said = orjson.loads(done.stdout)
+    assert said["passed"] is True
+    result = read(tmp_path / "out")
+    names = {each.name for each in result.operations}
+    assert names >= {"getTimeline", "getAuthorFeed", "getProfile", "createRecord", "write_to_timeline"}
+    assert set(result.checks.made) >= {
+        *("pages of a timeline do not overlap", "counts of a post are what was done to it"),
+        "a post is in its followers' timelines once",
+    }
+    assert result.checks.failed == {}
+    assert result.checks.made["a post is in its followers' timelines once"] >= 3
+    assert {each.name for each in result.processes} == {"target", "client 1"}
+    assert result.lags
+    assert result.settled_seconds is not None
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"report.html", "result.json", "getTimeline.hgrm"}
+    secret = (tmp_path / "out" / "result.json").read_text() + (tmp_path / "out" / "report.html").read_text()
+    assert "eyJ" not in secret  # no token
+    left = [each for each in psutil.process_iter() if each.pid not in before and "headrace" in _command(each)]
+    assert [each for each in left if "client_process" in _command(each) or str(tmp_path) in _command(each)] == []
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SHIPPED.glob("*.toml")))
+def test_the_shipped_plans_hold_in_short(tmp_path, name) -> None:
+    done = run_command("load", "run", name, "--short", "--out", str(tmp_path), "--json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = read(tmp_path)
+    assert result.short
+    assert sum(result.checks.made.values()) > 0 or name == "migration-wave"
+
+
+def test_a_criterion_that_fails_is_the_exit_code(tmp_path) -> None:
+    criterion = '[[criteria]]\nmeasure = "requests_rate"\nat_least = 100000\n'
+
+    done = load(tmp_path, 'name = "x"\n[load]\nseconds = 2\n[readers.a]\nrate = 5\n' + criterion)
+
+    assert done.returncode == 1, done.stderr
+    said = orjson.loads(done.stdout)
+    assert said["passed"] is False
+    assert said["criteria"][0].startswith("FAIL: requests_rate at least 100000, found ")
+    assert "FAILED" in (tmp_path / "out" / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "words"),
+    [
+        ('name = "x"\n[reader]\n', (), "plan.toml:2: no key 'reader'; nearest is 'readers'"),
+        ('name = "x"\n[readers.a]\nrate = 1\n', ("--target", "http://192.0.2.7"), "name it twice"),
+        ('name = "x"\n[readers.a]\nrate = 1\n', ("--process", "a=b"), "expected NAME=PID"),
+        ('name = "x"\n[players.a]\nrate = 1\n', ("--target", "http://127.0.0.1:1"), "players need a target"),
+    ],
+)
+def test_what_cannot_be_run_is_wrong_usage(tmp_path, text, more, words) -> None:
+    done = load(tmp_path, text, *more)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+
+
+def test_a_target_that_is_not_there_is_said(tmp_path) -> None:
+    done = load(tmp_path, 'name = "x"\n[readers.a]\nrate = 1\n', "--target", "http://127.0.0.1:1")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "createAccount was answered connect" in done.stderr
+
+
+def test_a_server_that_is_there_can_be_loaded(tmp_path) -> None:
+    network = Network(tmp_path / "data", settings={"rate_limit_scale": "1000"}).start()
+    try:
+        text = PLAN + f'\n[target]\nops = "{network.ops_url}"\n'
+        done = load(tmp_path, text, "--target", network.url, "--process", f"theirs={network.pid}")
+    finally:
+        network.stop()
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = read(tmp_path / "out")
+    assert result.target == network.url.rstrip("/")
+    assert {each.name for each in result.processes} == {"theirs", "client 1"}
+    assert result.settled_seconds is not None
+
+
+async def test_a_target_that_dies_is_counted_and_the_run_ends_with_its_report(tmp_path) -> None:
+    found = await _dying(tmp_path, 'name = "x"\n[load]\nseconds = 600\n[readers.a]\nrate = 20\n')
+
+    assert [(event.what, event.planned) for event in found.events] == [("target ended by itself", False)]
+    assert found.seconds < 300
+    assert not found.passed
+    kinds = {kind for each in found.operations for kind in each.kinds}
+    assert kinds & {"connect", "cut", "reset"}
+    assert any("ended early" in note for note in found.notes)
+
+
+async def _dying(folder: Path, text: str) -> Result:
+    """A run whose target is killed by somebody else once it has answered."""
+    from headrace.load.plan_file import parse
+
+    run = Run(parse(text, "p"), "", folder, Progress("x"), asyncio.Event())
+    running = asyncio.create_task(run.result())
+    try:
+        async with asyncio.timeout(120):
+            while not run.series.judged.get("getTimeline"):
+                assert not running.done(), running.exception()
+                await asyncio.sleep(0.1)
+            os.kill(run._target.pids["target"], signal.SIGKILL)
+            return await running
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+def _command(process: psutil.Process) -> str:
+    with suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
