@@ -80,6 +80,8 @@ class Host:
         self.members: dict[str, Member] = {}
         self.events: list[tuple[int, bytes]] = []
         self.seq = 0
+        self.sent = 0
+        """Frames, to all readers together."""
         self.oldest = window
         self.cursors: list[int | None] = []
         self.asked: Counter[str] = Counter()
@@ -167,7 +169,7 @@ class Host:
         await socket.prepare(request)
         self._sockets.add(socket)
         try:
-            await (self.stream or self._honest)(socket, cursor)
+            await (self.stream or self.honest)(socket, cursor)
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
@@ -175,7 +177,7 @@ class Host:
             await socket.close()
         return socket
 
-    async def _honest(self, socket: web.WebSocketResponse, cursor: int | None) -> None:
+    async def honest(self, socket: web.WebSocketResponse, cursor: int | None) -> None:
         """As a PDS serves it; `receive` beside it answers pings and sees the end."""
         if cursor is not None and cursor > self.seq:
             await socket.send_bytes(error_frame("FutureCursor"))
@@ -199,6 +201,7 @@ class Host:
                 at += 1
                 if seq > max(after, self.oldest):
                     await socket.send_bytes(frame)
+                    self.sent += 1
             async with self._news:
                 while at == len(self.events):
                     await self._news.wait()

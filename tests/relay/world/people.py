@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Any
+
+from aiohttp import web
 
 from ingest.identity.handles import HandleResolver
 from ingest.identity.reasons import IdentityReason, IdentityRefused
@@ -78,3 +81,25 @@ class _NoDns:
 class _NoWeb:
     async def get(self, url: str, limit: int, accept: str = "*/*") -> Any:  # noqa: ARG002 - the port's
         raise IdentityRefused(IdentityReason.NOT_FOUND, f"{url}: there is no web in this test")
+
+
+@asynccontextmanager
+async def served(people: People) -> AsyncIterator[str]:
+    """The directory over HTTP, for a relay in another process; its address."""
+
+    async def document(request: web.Request) -> web.Response:
+        try:
+            return web.json_response(await people.document(Did(request.match_info["did"])))
+        except IdentityRefused as refused:
+            status = 404 if refused.reason is IdentityReason.NOT_FOUND else 503
+            return web.json_response({"message": refused.detail}, status=status)
+
+    app = web.Application()
+    app.router.add_get("/{did}", document)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
