@@ -16,6 +16,7 @@ from ingest.relay.outgoing import Outgoing
 from ingest.relay.reasons import RelayReason
 from ingest.repo.frame import error_frame
 from schemas.errors import Refused
+from schemas.syntax import Did
 from tests.relay.world.host import Host
 from tests.relay.world.people import People
 from tests.relay.world.relay import World, until
@@ -52,6 +53,35 @@ async def test_a_restart_goes_on_from_the_saved_cursor(tmp_path: Path) -> None:
             assert host.cursors == [0, 10]
             assert len(await world.entries()) == 11
             assert not world.dropped
+
+
+async def test_a_cursor_is_not_saved_past_what_is_under_way_and_a_restart_brings_it_again(tmp_path: Path) -> None:
+    people = People()
+    async with Host(people) as host:
+        stuck, free = host.add(1), host.add(2)
+        document, asked = people.document, asyncio.Event()
+
+        async def never(did: Did):
+            if did == stuck.did:
+                asked.set()
+                await asyncio.get_running_loop().create_future()
+            return await document(did)
+
+        people.document = never  # type: ignore[method-assign]
+        await host.say(free.write(), free.write(), stuck.write(), free.write(), free.write())
+        async with World(tmp_path, people, crawl=(host.name,)) as world:
+            await asked.wait()
+            await until(lambda: world.log.head(free.did) is not None and world.log.head(free.did).rev == free.rev)  # type: ignore[union-attr]
+            world.relay.save()
+            assert [row.cursor for row in world.relay.store.hosts()] == [2]
+            assert world.relay.host(host.name).seq == 2  # type: ignore[union-attr]
+            people.document = document  # type: ignore[method-assign]
+            await world.reopen()
+            await world.taken(host)
+
+            assert host.cursors == [0, 2]
+            assert world.log.head(stuck.did).rev == stuck.rev  # type: ignore[union-attr]
+            assert world.dropped == {"rev_stale": 2}
 
 
 async def test_a_host_that_is_away_is_read_again_when_it_is_back(tmp_path: Path) -> None:
