@@ -107,7 +107,7 @@ class Network(Running):
         registry.register(GenerationsCollector(generations, auditor))
         self.keep(audit(auditor, generations, settings.audit_seconds), "audit")
 
-        hub = FirehoseHub(log, pds.hosts)
+        hub = FirehoseHub(log, pds.speaks_for)
         self.keep(hub.run(), "firehose")
 
         def readers(copy: Copy) -> tuple[AppViewReader, ReadYourWrites]:

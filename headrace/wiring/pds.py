@@ -71,7 +71,7 @@ async def start(running: Running, settings: Settings) -> None:
     firehose = await KafkaFirehose.open(kafka, settings.firehose_base)
     running.push(firehose.close)
     running.keep(firehose.stopped(), "firehose reader")
-    hub = FirehoseHub(firehose, here.hosts)
+    hub = FirehoseHub(firehose, here.speaks_for)
     running.keep(hub.run(), "firehose")
     role_metrics(running, resolver)
     registry.register(PdsCollector(log, here))

@@ -185,8 +185,15 @@ class Pds:
         return found
 
     def hosts(self, did: str) -> bool:
-        """Whether the account lives here, in whatever state. HOT: asked of every firehose event."""
+        """Whether the account lives here, in whatever state."""
         return self._hosted.get(did) is not None
+
+    def speaks_for(self, did: str) -> bool:
+        """As `hosts`, and also while the account is being made. HOT: asked of every firehose event.
+
+        Its first events are in the log, and subscribers read them, a moment before its row says that it is made.
+        """
+        return self._accounts.get(did) is not None
 
     # --- writes ---
 
