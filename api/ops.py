@@ -28,10 +28,16 @@ def build_ops_app(
     status: Status,
     ready: Callable[[], bool],
     version: str,
+    stalled: Callable[[], str | None] = lambda: None,
     token: str = "",
     hooks: Mapping[str, Ingest] | None = None,
 ) -> web.Application:
-    """`ready` is true while the process serves; `token` opens the hooks (Bearer), which are by path."""
+    """`token` opens the hooks (Bearer), which are by path.
+
+    `ready`: requests are to be sent here, since it is caught up enough to serve. `stalled`: why only another process
+    would make progress, if so. Neither is said of what another process could not do either, such as a broker that is
+    away.
+    """
     expected = f"Bearer {token}".encode()
 
     async def metrics(_: web.Request) -> web.Response:
@@ -42,13 +48,15 @@ def build_ops_app(
         return _json(found if isinstance(found, dict) else await found)
 
     async def live(_: web.Request) -> web.Response:
-        return _json({"live": True})
+        why = stalled()
+        return _json({"live": True}) if why is None else _json({"live": False, "why": why}, 503)
 
     async def show_health(_: web.Request) -> web.Response:
         return _json({"version": f"headrace {version}"})
 
     async def show_ready(_: web.Request) -> web.Response:
-        return _json({"ready": ready()}, 200 if ready() else 503)
+        found = ready()
+        return _json({"ready": found}, 200 if found else 503)
 
     def hook(ingest: Ingest) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def take(request: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ the registry (`views.generations_scylla`).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -15,6 +16,7 @@ import structlog
 from views.store_scylla import ScyllaStore, StoreUnavailableError
 
 ASK_SECONDS = 1.0
+READY_SECONDS = 10.0  # for so long a store that does not answer is not missed
 _ENDED_SECONDS = 30.0  # no request is under way for longer
 
 _log = structlog.get_logger()
@@ -29,16 +31,28 @@ class Pointer(Protocol):
 class LiveStore:
     """`open` the live one, then `follow` until cancelled; `close` what is open."""
 
-    def __init__(self, pointer: Pointer, opening: Callable[[str], Awaitable[ScyllaStore]]) -> None:
+    def __init__(
+        self,
+        pointer: Pointer,
+        opening: Callable[[str], Awaitable[ScyllaStore]],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._pointer = pointer
         self._opening = opening
+        self._now = now
         self._former: list[ScyllaStore] = []
         self._closing: set[asyncio.Task[None]] = set()
+        self._known: float | None = None  # when a live generation was last told of
         self.store: ScyllaStore
+
+    @property
+    def ready(self) -> bool:
+        """Whether readers are to be sent here: the store answers, and a generation is live."""
+        return self._known is not None and self._now() - self._known < READY_SECONDS
 
     async def open(self, fallback: str) -> ScyllaStore:
         """The live generation, or `fallback` while none is."""
-        self.store = await self._opening(await self._pointer.live() or fallback)
+        self.store = await self._opening(await self._ask() or fallback)
         return self.store
 
     async def follow(self, switched: Callable[[ScyllaStore], None]) -> None:
@@ -46,7 +60,7 @@ class LiveStore:
         while True:
             await asyncio.sleep(ASK_SECONDS)
             try:
-                name = await self._pointer.live()
+                name = await self._ask()
                 if name is None or name == self.store.generation:
                     continue
                 found = await self._opening(name)
@@ -66,6 +80,11 @@ class LiveStore:
             closing.cancel()
         for store in (*self._former, self.store):
             await store.close()
+
+    async def _ask(self) -> str | None:
+        name = await self._pointer.live()
+        self._known = None if name is None else self._now()
+        return name
 
     async def _close_later(self, former: ScyllaStore) -> None:
         await asyncio.sleep(_ENDED_SECONDS)

@@ -89,4 +89,4 @@ async def start(running: Running, settings: Settings) -> None:
     def status() -> dict[str, Any]:
         return {**about(running), "generation": live.store.generation}
 
-    await shared.serve_ops(running, ops, status=status, ready=lambda: True)
+    await shared.serve_ops(running, ops, status=status, ready=lambda: live.ready)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import views
@@ -10,6 +11,7 @@ from headrace.metrics.process import LanesCollector, RiverCollector
 from headrace.river import River
 from headrace.running import Running
 from headrace.settings import Settings
+from headrace.stalls import Stalls
 from headrace.upkeep_cluster import keep_advancing, keep_hops_short, keep_looking
 from headrace.wiring import shared
 from headrace.wiring.cluster import about, kafka_settings, role_metrics, topics
@@ -65,7 +67,13 @@ async def start(running: Running, settings: Settings) -> None:
         found = {"ready": runner.ready, "reached": standing.reached, "behind": standing.behind, "lanes": mine}
         return {**about(running), "generation": generation, "views": found}
 
-    await shared.serve_ops(running, ops, status=status, ready=lambda: runner.ready)
+    stalls = Stalls(time.monotonic)
+
+    def stalled() -> str | None:
+        offsets = {place: lane.offset for place, lane in runner.lanes.lanes.items()} if runner.ready else {}
+        return stalls.seen(river.last, river.last.waiting, offsets)
+
+    await shared.serve_ops(running, ops, status=status, ready=lambda: runner.ready, stalled=stalled)
 
 
 def _runner(settings: Settings) -> type[PlainRunner | FaustRunner]:

@@ -190,6 +190,7 @@ async def serve_ops(
     *,
     status: Status,
     ready: Callable[[], bool],
+    stalled: Callable[[], str | None] = lambda: None,
     token: str = "",
     hooks: Mapping[str, Callable[[AsyncIterator[bytes]], Awaitable[dict[str, Any]]]] | None = None,
 ) -> None:
@@ -198,6 +199,8 @@ async def serve_ops(
         registry=running.registry,
         status=status,
         ready=lambda: running.healthy and ready(),
+        # A process that has failed ends by itself; one whose end hangs is ended.
+        stalled=lambda: stalled() if running.healthy else "a part has stopped by itself",
         version=version("headrace"),
         token=token,
         hooks=hooks,
