@@ -1,6 +1,7 @@
-"""`headrace load run|report|compare|plans`: plans run against a target, and what came of it.
+"""`headrace load run|plans|report|compare|federate`: plans run against a target, and what came of it.
 
-Does not own what the commands do (`headrace/load/run.py`, `headrace/load/report.py`, `headrace/load/compare.py`).
+Does not own what the commands do (`headrace/load/run.py`, `headrace/load/report.py`, `headrace/load/compare.py`,
+`headrace/load/federate.py`).
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace.commands.common import DONE, FAILED, REFUSED, USAGE, Json, fail, show
-from headrace.load import compare, plan_file
+from headrace.load import compare, federate, plan_file
 from headrace.load.aim import aimed
+from headrace.load.archive.reader import Archive
 from headrace.load.output import write_all
 from headrace.load.plan import Plan
 from headrace.load.plan_file import PlanError
@@ -32,6 +34,7 @@ from headrace.load.report import report
 from headrace.load.result import Result, ResultError, read
 from headrace.load.run import Run
 from headrace.load.target import TargetError
+from schemas.errors import Refused
 
 Short = Annotated[bool, Parameter(help="The plan's short form.", negative=())]
 
@@ -155,4 +158,48 @@ def compare_(
     return DONE
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"run": run, "plans": plans, "report": report_, "compare": compare_}
+def federate_(
+    archive: Annotated[Path, Parameter(help="An archive: `headrace load record`, `import` or `synthesise` makes one.")],
+    *,
+    instances: Annotated[int, Parameter(help="The most instances.")] = 1_000,
+    dead: Annotated[float, Parameter(help="Share of the instances that are gone.")] = 0.05,
+    tries: Annotated[int, Parameter(help="How often a delivery to one that is gone is tried again.")] = 16,
+    html: Annotated[Path | None, Parameter(help="Write an HTML file with plots.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Price an archive's workload both ways: HTTP deliveries between instances, or appends to one log."""
+    if instances < 2 or not 0 <= dead < 1 or tries < 0:
+        return fail(USAGE, "expected two instances or more, --dead from 0 to below 1, --tries from 0")
+    try:
+        load = federate.workload(Archive(archive))
+    except Refused as refused:
+        return fail(REFUSED, str(refused))
+    if not load.acts:
+        return fail(REFUSED, f"{archive}: no posts, likes or follows are created in it")
+    most = min(instances, load.accounts)
+    size = max(1, load.accounts // most)
+    splits = [federate.split(load, number, dead, tries) for number in federate.steps(most)]
+    growth = [federate.grown(load, size, number, dead, tries) for number in federate.steps(most)]
+    if html is not None:
+        html.write_text(federate.html(load, splits, growth, Archive(archive).source), encoding="utf-8")
+    said = {"accounts": load.accounts, "appends": len(load.acts), "timeline_rows": load.pushes}
+    prices = {"split": [each._asdict() for each in splits], "growing": [each._asdict() for each in growth]}
+    if as_json:
+        show({**said, **prices}, as_json=True)
+        return DONE
+    show(said, as_json=False)
+    for title, found in prices.items():
+        shown = Table(*federate.Price._fields, title=title, title_justify="left")
+        for price in found:
+            shown.add_row(*(f"{value:,}" for value in price.values()))
+        Console(no_color="NO_COLOR" in os.environ).print(shown)
+    return DONE
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "run": run,
+    "plans": plans,
+    "report": report_,
+    "compare": compare_,
+    "federate": federate_,
+}

@@ -23,7 +23,7 @@ import uvloop
 from headrace.load.arrivals import arrivals, stream
 from headrace.load.checks import Checking
 from headrace.load.means import Means
-from headrace.load.messages import Finished, Job, Tallies, Word, encode
+from headrace.load.messages import Finished, Job, Tallies, Unseen, Word, encode
 from headrace.load.readers import Reading
 from headrace.load.recorder import Recorder
 from headrace.load.sessions import Visiting
@@ -79,6 +79,8 @@ class Client:
         await self.pool.close()
         self._words()
         self._say(Tallies(self.tally.counts()))
+        if self._checking is not None:
+            self._say(Unseen(self._checking.unseen))
         self._say(Finished(self.recorder.sent))
         for end in ends:
             if isinstance(end, Exception):  # not the cancelled ones

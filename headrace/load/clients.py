@@ -11,7 +11,7 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
-from headrace.load.messages import Cell, Checked, Finished, Job, Tallies, decode, encode
+from headrace.load.messages import Cell, Checked, Finished, Job, Tallies, Unseen, decode, encode
 from headrace.load.plan import Plan
 from headrace.load.series import Series
 from schemas.errors import InvariantError
@@ -28,6 +28,7 @@ class Clients:
         self._processes: list[Process] = []
         self._listening: list[asyncio.Task[None]] = []
         self.tallies: dict[tuple[str, str], tuple[int, int]] = {}
+        self.unseen: list[tuple[str, int]] = []
         self.sent = 0
 
     @property
@@ -85,6 +86,8 @@ class Clients:
                 for kind, uri, low, high in word.counts:
                     known = self.tallies.get((kind, uri), (0, 0))
                     self.tallies[kind, uri] = (known[0] + low, known[1] + high)
+            elif isinstance(word, Unseen):
+                self.unseen += word.posts
             elif isinstance(word, Finished):
                 self.sent += word.sent
                 ended = True

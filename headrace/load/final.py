@@ -11,7 +11,9 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from headrace.load import judge
 from headrace.load.calls import Calls
+from headrace.load.checks import WHAT as SHOWN
 from headrace.load.messages import Checked
 from headrace.load.result import Lag
 from headrace.load.series import Series
@@ -20,6 +22,7 @@ from headrace.load.world import World
 
 _AT_ONCE = 25  # posts of one getPosts
 _TRIES = 3
+_PAGES = 30
 _COUNTS = {"like": "likeCount", "repost": "repostCount", "reply": "replyCount"}
 WHAT = "counts of a post are what was done to it"
 
@@ -52,6 +55,36 @@ async def compare_counts(
             series.check(await _compared(pool, calls.posts(token, asked), asked, world, tallies))
     finally:
         await pool.close()
+
+
+async def look_again(url: str, world: World, unseen: list[tuple[str, int]], series: Series) -> None:
+    """Posts that were not shown in time must be there now; say it to the series."""
+    pool = Pool(url, limit=1, timeout=20.0)
+    calls = Calls(pool.header)
+    try:
+        for uri, follower in unseen:
+            times = await _times(pool, calls, world.accounts[follower].token, uri)
+            if times is None:
+                continue  # not answered: undecided
+            wrong = [] if times == 1 else [f"{SHOWN}: {uri} is there {times} times for {follower} at last"]
+            series.check(Checked({SHOWN: 1}, {SHOWN: 1} if wrong else {}, wrong))
+    finally:
+        await pool.close()
+
+
+async def _times(pool: Pool, calls: Calls, token: str, uri: str) -> int | None:
+    """How often a timeline shows a post, itself and not a repost; None if it is not answered to its end."""
+    cursor, times = "", 0
+    for _ in range(_PAGES):
+        status, body, _ = await pool.ask(calls.timeline(token, 100, cursor))
+        if status != 200:
+            return None
+        answer = msgspec.json.decode(body)
+        times += sum(judge.key(item) == (uri, "") for item in answer["feed"])
+        cursor = str(answer.get("cursor", ""))
+        if not cursor:
+            return times
+    return times or None  # deeper than we look
 
 
 async def _compared(

@@ -55,13 +55,19 @@ class Tallies(Struct, frozen=True, tag="tallies"):
     counts: list[tuple[str, str, int, int]]
 
 
+class Unseen(Struct, frozen=True, tag="unseen"):
+    """Posts (uris) that followers (by number) were not shown in time: looked for again when the views have settled."""
+
+    posts: list[tuple[str, int]]
+
+
 class Finished(Struct, frozen=True, tag="finished"):
     """The last word."""
 
     sent: int
 
 
-Word = Cell | Checked | Tallies | Finished
+Word = Cell | Checked | Tallies | Unseen | Finished
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Word).decode

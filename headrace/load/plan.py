@@ -102,7 +102,7 @@ class Checks(Struct, frozen=True, forbid_unknown_fields=True):
     """Posts that are followed into timelines, and counts that are compared with what was done."""
 
     every: Positive = 1.0
-    within: Positive = 10.0  # a post that is not in a follower's timeline by then is missing
+    within: Positive = 10.0  # a post that a follower is not shown by then is an error; and wrong if it never is
     followers: Annotated[int, Meta(ge=1, le=50)] = 3
     posts: Count = 100  # whose counts are compared at the end
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,16 @@ import msgspec
 from headrace import client
 from headrace.commands.uploads import OPTIONS_MAX, Options
 from headrace.load.archive.blocks import Kind
-from headrace.load.archive.reader import Archive
+from headrace.load.archive.reader import ALL, Archive, Wanted
 from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter
 from headrace.load.plan import Plan, Players
 from headrace.load.result import Player
-from headrace.load.synthesis.plan import Population
+from headrace.load.synthesis.plan import START, Population
 from headrace.load.synthesis.pool import synthesise
 from schemas.errors import Refused
 
 _FRAMES = frozenset({Kind.COMMIT, Kind.SYNC, Kind.IDENTITY, Kind.ACCOUNT})
+_AT_ONCE = 64  # frames of one piece before the load
 _PIECE = 0.02  # seconds of frames sent at once
 
 
@@ -59,6 +60,22 @@ class Playing:
         self._options = b"{}"
         self.sent = 0
 
+    async def found(self) -> int:
+        """Before the load, as fast as the target takes it: a synthetic network's accounts come into being."""
+        if self._players.archive:
+            return 0
+        frames = (item.data for item in self._archive.items(Wanted(until=START)) if item.kind in _FRAMES)
+        try:
+            said = await client.send(self._data, "ingest/frames", self._unpaced(frames), self._name)
+        except (client.NotRunningError, client.RefusedError) as error:
+            raise PlayerError(str(error)) from None
+        return int(said["accepted"])
+
+    async def _unpaced(self, frames: Iterator[bytes]) -> AsyncIterator[bytes]:
+        yield len(self._options).to_bytes(4, "little") + self._options
+        while piece := list(islice(frames, _AT_ONCE)):
+            yield b"".join(len(data).to_bytes(4, "little") + data for data in piece)
+
     async def run(self, begin: float, seconds: float) -> Player:
         """Until the archive or the load ends, and the target has taken what was sent."""
         begin += self._players.begin
@@ -74,7 +91,8 @@ class Playing:
 
     async def _pieces(self, begin: float, seconds: float) -> AsyncIterator[bytes]:
         yield len(self._options).to_bytes(4, "little") + self._options
-        frames = (item.data for item in self._archive.items() if item.kind in _FRAMES)
+        wanted = ALL if self._players.archive else Wanted(since=START)
+        frames = (item.data for item in self._archive.items(wanted) if item.kind in _FRAMES)
         while (at := time.monotonic() - begin) < seconds:
             due = int(max(0.0, at) * self._players.rate) - self.sent
             piece = list(islice(frames, max(0, due)))

@@ -16,7 +16,7 @@ from pathlib import Path
 from headrace.load import machine
 from headrace.load.clients import Clients
 from headrace.load.criteria import verdicts
-from headrace.load.final import compare_counts, settled
+from headrace.load.final import compare_counts, look_again, settled
 from headrace.load.plan import Plan
 from headrace.load.players import Playing, archive_of
 from headrace.load.population import Builder
@@ -29,7 +29,7 @@ from headrace.load.world import World
 
 _START_SECONDS = 3.0  # for client processes to be there when the load begins
 _GRACE = 3.0  # seconds of errors that are counted after a target has died
-_SET_UP_SETTLES = 120.0
+_SET_UP_SETTLES = 900.0
 
 
 class Run:
@@ -89,7 +89,10 @@ class Run:
             if not self._target.is_dead:
                 if self._target.ops:
                     settled_seconds = await settled(sampler.ask, plan.load.settle)
-                if plan.checks is not None:
+                if self._target.ops and settled_seconds is None:
+                    self._notes.append("the views had not seen everything when the run ended: nothing was compared")
+                elif plan.checks is not None:
+                    await look_again(self._target.url, world, clients.unseen, self.series)
                     await compare_counts(self._target.url, world, clients.tallies, plan.checks.posts, self.series)
         finally:
             for task in tasks:
@@ -132,6 +135,8 @@ class Run:
             archive = await asyncio.to_thread(archive_of, name, plan, self._folder, max(1, os.cpu_count() or 1))
             playing = Playing(name, players, archive, self._target.data)
             await asyncio.to_thread(playing.prepare)
+            count = await playing.found()
+            self._progress.say(f"{name}: {count} frames of accounts that came into being")
             found.append(playing)
         return found
 
