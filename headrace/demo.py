@@ -26,7 +26,7 @@ from schemas.syntax import Did
 PASSWORD = "headrace-demo"  # noqa: S105 - said in the output, and of accounts that hold nothing
 NAMES = ("alice", "boris", "carla", "derya", "emeka", "fatma", "goran", "hanna", "imani", "jonas", "kenji", "leila")
 EVENTS = 300
-EVERY = 3.0  # seconds
+EVERY = 3.0  # seconds from one thing to the next, in the mean
 _DAY = 86_400_000_000
 _SEED = 2024
 
@@ -75,9 +75,9 @@ class Demo:
         """Something every few seconds, for ever."""
         while True:
             now = time.time_ns() // 1000
-            population = Population(now, len(self._dids), EVENTS, rate=1e6, start=now)
+            population = Population(now, len(self._dids), EVENTS, rate=1 / EVERY, start=now)
             for step in Plan(population, self._dids, self._handles.__getitem__).events():
-                await asyncio.sleep(EVERY)
+                await asyncio.sleep(max(0.0, step.time / 1e6 - time.time()))
                 await self._do(step)
 
     async def _account(self, handle: str) -> tuple[Did, bool]:

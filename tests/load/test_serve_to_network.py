@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 
 import aiohttp
+import pytest
 
-from headrace.load.archive.blocks import Item
-from headrace.load.archive.cut import shown
+from headrace.load.archive.blocks import Item, Kind
+from headrace.load.archive.cut import import_frames, shown
 from headrace.load.archive.directory import Directory
 from headrace.load.archive.items import frame_item
 from headrace.load.archive.reader import Archive, Wanted, hashes
@@ -18,7 +20,9 @@ from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.serve_archive import ArchiveHost
 from headrace.load.synthesis.plan import Population
 from headrace.load.synthesis.pool import synthesise
+from headrace.load.synthesis.resign import resign
 from ingest.repo.messages import CommitMessage
+from tests.interop.firehose_vectors import CORPUS
 from tests.support.network import Network
 from tests.support.roles import Role
 
@@ -62,10 +66,24 @@ def said(item: Item) -> tuple[int, bytes | str]:
     return item.kind, message.head + message.tail if isinstance(message, CommitMessage) else message.did
 
 
-async def test_a_network_that_crawls_a_synthetic_host_takes_every_frame(tmp_path: Path) -> None:
+@pytest.fixture(params=["synthetic", "real frames signed again"])
+def played(request, tmp_path: Path) -> Archive:
     with ArchiveWriter(tmp_path / "a", source="test") as writer:
-        made = synthesise(Population(seed=12, accounts=25, events=500), writer)
-    async with ArchiveHost(tmp_path / "a") as host:
+        if request.param == "synthetic":
+            synthesise(Population(seed=12, accounts=25, events=500), writer)
+        else:
+            vectors = request.getfixturevalue("vectors")
+            with ArchiveWriter(tmp_path / "recorded", source="corpus") as recorded:
+                import_frames(vectors(f"{CORPUS}/frames.bin"), None, recorded)
+            resign(Archive(tmp_path / "recorded"), writer, 5)
+    return Archive(tmp_path / "a")
+
+
+async def test_a_network_that_crawls_a_played_host_takes_every_frame(played: Archive, tmp_path: Path) -> None:
+    frames = sum(1 for _ in played.items())
+    assert frames >= 79
+    assert Verifier(played).run().failures == {}
+    async with ArchiveHost(played.directory) as host:
         network = Network(
             tmp_path / "data",
             {
@@ -79,9 +97,15 @@ async def test_a_network_that_crawls_a_synthetic_host_takes_every_frame(tmp_path
             await asyncio.to_thread(network.start)
             async with asyncio.timeout(BOUND), aiohttp.ClientSession() as session:
                 while True:
+                    async with session.get(f"{network.ops_url}/metrics") as response:
+                        metrics = await response.text()
                     async with session.get(f"{network.ops_url}/status") as response:
                         status = await response.json()
-                    if status["log"]["appended"] >= sum(made.frames.values()) and status["views"]["behind"] == 0:
+                    taken = re.findall(r"^headrace_relay_messages_total{\S+ (\d+)\.0$", metrics, re.MULTILINE)
+                    idle = re.search(
+                        r"^headrace_relay_under_way_messages{source=\"host\"} 0\.0$", metrics, re.MULTILINE
+                    )
+                    if sum(map(int, taken)) >= frames and idle and status["views"]["behind"] == 0:
                         break
                     await asyncio.sleep(0.05)
                 (did, *_) = host._all_heads()
@@ -91,7 +115,10 @@ async def test_a_network_that_crawls_a_synthetic_host_takes_every_frame(tmp_path
         finally:
             network.kill()
 
-    assert status["log"]["appended"] == sum(made.frames.values())
+    assert status["log"]["appended"] >= frames  # who comes without an #identity is given one
     assert not any(status["log"]["rejected"].values())
+    counted = dict(re.findall(r"^(headrace_relay_\S+) (\d+)\.0$", metrics, re.MULTILINE))
+    verified = sum(item.kind == Kind.COMMIT for item in played.items())
+    assert counted["headrace_relay_verified_total"] == str(verified)
+    assert not [name for name, count in counted.items() if "dropped" in name and count != "0"]
     assert profile["did"] == did
-    assert profile["followsCount"] > 0

@@ -155,7 +155,7 @@ class Repos:
 
     def commit(self, number: int, time: int, writes: Sequence[Write]) -> tuple[bytes, bytes]:
         """Head and tail of the commit of writes by one account."""
-        repo = self._repo(number)
+        repo = self.repo(number)
         before = repo.records
         encoded = [(path, cbor.encode(value) if isinstance(value, dict) else value) for path, value in writes]
         parts = repo.commit(time, encoded)
@@ -164,7 +164,8 @@ class Repos:
             self._put_away()
         return parts
 
-    def _repo(self, number: int) -> Repo:
+    def repo(self, number: int) -> Repo:
+        """An account's repo as it stands, until the next one is asked for."""
         repo = self._live.get(number)
         if repo is None:
             repo = self._live[number] = Repo(self._dids[number], self._accounts.key(number))

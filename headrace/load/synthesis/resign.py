@@ -8,7 +8,9 @@ here and are still remembered. Does not own identities (`accounts.py`) nor repos
 from __future__ import annotations
 
 import re
+import tempfile
 from collections import Counter, OrderedDict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,7 +20,8 @@ from headrace.load.archive.items import document_item, frame_item
 from headrace.load.archive.reader import Archive
 from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.synthesis.accounts import Accounts, document, handle
-from headrace.load.synthesis.repos import Repo
+from headrace.load.synthesis.plan import Write
+from headrace.load.synthesis.repos import Repos
 from ingest.repo.car import read_car
 from ingest.repo.frame_parts import account_frame, identity_frame
 from ingest.repo.messages import AccountMessage, CommitMessage, IdentityMessage
@@ -28,7 +31,6 @@ from schemas.datetimes import from_micros
 from schemas.entries import cbor_uint
 from schemas.errors import Refused
 from schemas.syntax import Did
-from schemas.tid import Tid
 
 _CIDS = 1_000_000  # rewritten records that are remembered, some 250 B each
 _URI = re.compile(r"at://(did:[a-z]+:[^/]+)(/.*)?", re.DOTALL).fullmatch
@@ -43,24 +45,28 @@ class Resigned(NamedTuple):
 
 
 def resign(archive: Archive, writer: ArchiveWriter, seed: int) -> Resigned:
-    """Copy all of an archive, signed again, into another. Repos are in memory: some 1 kB a record written."""
-    work = _Resigner(writer, seed)
-    for item in archive.items():  # first of all who there is: records name accounts that come later
-        work.meet(item)
-    for item in archive.items():
-        work.take(item)
-    return Resigned(dict(sorted(work.frames.items())), len(work.repos), dict(sorted(work.left_out.items())))
+    """Copy all of an archive, signed again, into another."""
+    with tempfile.TemporaryDirectory(prefix="headrace-resign-") as spill:
+        work = _Resigner(writer, seed, Path(spill))
+        for item in archive.items():  # first of all who there is: records name accounts that come later
+            work.meet(item)
+        for item in archive.items():
+            work.take(item)
+        return Resigned(dict(sorted(work.frames.items())), work.accounts, dict(sorted(work.left_out.items())))
 
 
 class _Resigner:
-    def __init__(self, writer: ArchiveWriter, seed: int) -> None:
-        self.repos: dict[str, Repo] = {}
+    def __init__(self, writer: ArchiveWriter, seed: int, spill: Path) -> None:
+        self.accounts = 0
         self.frames: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self._writer = writer
         self._accounts = Accounts(seed)
         self._numbers: dict[str, int] = {}
         self._dids: dict[str, Did] = {}
+        self._ordered: list[Did] = []
+        self._repos = Repos(self._accounts, self._ordered, spill)
+        self._founded: set[str] = set()
         self._cids: OrderedDict[str, str] = OrderedDict()
         self._seq = 0
 
@@ -68,7 +74,8 @@ class _Resigner:
         message = frame_item(item.data, item.time)[1]
         if message is not None and message.did not in self._dids:
             number = self._numbers[message.did] = len(self._numbers)
-            self._dids[message.did] = self._accounts.did(number)
+            self._dids[message.did] = did = self._accounts.did(number)
+            self._ordered.append(did)
 
     def take(self, item: Item) -> None:
         _, message = frame_item(item.data, item.time)
@@ -78,7 +85,7 @@ class _Resigner:
             case IdentityMessage(did=did):
                 self._identity(did, item.time)
             case AccountMessage(did=did, active=active, status=status):
-                self._repo(did, item.time)
+                self._found(did, item.time)
                 at = from_micros(item.time)
                 frame = account_frame(did=self._dids[did], time=at, active=active, status=status)
                 self._write(item.time, self._dids[did], Kind.ACCOUNT, frame)
@@ -86,38 +93,37 @@ class _Resigner:
                 self.left_out["not a commit, identity or account"] += 1
 
     def _identity(self, did: str, time: int) -> None:
-        self._repo(did, time)
+        self._found(did, time)
         frame = identity_frame(did=self._dids[did], time=from_micros(time), handle=handle(self._numbers[did]))
         self._write(time, self._dids[did], Kind.IDENTITY, frame)
 
     def _commit(self, message: CommitMessage, time: int) -> None:
-        repo = self._repo(message.did, time)
+        self._found(message.did, time)
+        number = self._numbers[message.did]
+        repo = self._repos.repo(number)
         try:
             blocks = read_car(message.blocks)[1]
             writes = [(op.path, None if op.cid is None else self._record(op.cid, blocks)) for op in message.ops]
         except (Refused, KeyError):
             self.left_out["unreadable commit"] += 1
             return
-        wanted = [(path, record) for path, record in writes if record is not None or repo.tree.find(path.encode())]
+        there = repo.tree.find
+        wanted = [Write(path, record) for path, record in writes if record is not None or there(path.encode())]
         if not wanted:
             self.left_out["deletes of what was there before"] += 1
             return
-        rev = message.rev
-        if repo.rev is not None and rev <= repo.rev:
-            rev = Tid(repo.rev)
-        at = rev.micros if repo.rev is None or rev > repo.rev else repo.rev.micros + 1
-        self._write(time, repo.did, Kind.COMMIT, repo.commit(at, wanted))
+        at = message.rev.micros if repo.rev is None else max(message.rev.micros, repo.rev.micros + 1)
+        self._write(time, repo.did, Kind.COMMIT, self._repos.commit(number, at, wanted))
 
-    def _repo(self, did: str, time: int) -> Repo:
-        repo = self.repos.get(did)
-        if repo is None:
-            number = self._numbers[did]
-            genesis = self._accounts.genesis(number)
-            repo = self.repos[did] = Repo(genesis.did, self._accounts.key(number))
-            self._writer.document(document_item(genesis.did, document(genesis.did, genesis), time))
-            operation = orjson.dumps(genesis.json)
-            self._writer.document(Item(time, 0, did_key(genesis.did), Kind.OPERATION, operation))
-        return repo
+    def _found(self, did: str, time: int) -> None:
+        """Say who an account is when it comes up first."""
+        if did in self._founded:
+            return
+        self._founded.add(did)
+        self.accounts += 1
+        genesis = self._accounts.genesis(self._numbers[did])
+        self._writer.document(document_item(genesis.did, document(genesis.did, genesis), time))
+        self._writer.document(Item(time, 0, did_key(genesis.did), Kind.OPERATION, orjson.dumps(genesis.json)))
 
     def _record(self, cid: Cid, blocks: dict[bytes, bytes]) -> bytes:
         record = blocks[cid.raw]
