@@ -15,6 +15,9 @@ from schemas.entries import Status
 from schemas.syntax import Did
 from schemas.tid import Tid
 
+RELAY_SERVER = "atproto-relay"
+"""What a relay's Server header holds, so that relays do not read each other in a ring (indigo does the same)."""
+
 HostStatus = Literal["active", "idle", "offline", "throttled", "banned"]
 """As com.atproto.sync.defs#hostStatus: connected; connected and silent; not reachable; held back; refused."""
 

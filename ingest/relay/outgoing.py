@@ -19,14 +19,12 @@ import orjson
 
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.ssrf import AddressGuard, BlockedAddress
+from ingest.relay.directory import RELAY_SERVER
 from ingest.relay.reasons import RelayReason
 from ingest.repo.reasons import RepoReason
 from schemas.errors import Refused
 from schemas.limits import FRAME_MAX
 from schemas.syntax import Did
-
-RELAY_SERVER = "atproto-relay"
-"""What the Server header of a relay says, so that relays do not read each other in a ring (indigo does the same)."""
 
 _CONNECT_SECONDS = 15.0
 _PING_SECONDS = 30.0

@@ -17,6 +17,7 @@ from ingest.relay.reasons import RelayReason
 from ingest.repo.frame import error_frame
 from schemas.errors import Refused
 from schemas.syntax import Did
+from tests.relay.listener import listening
 from tests.relay.world.host import Host
 from tests.relay.world.people import People
 from tests.relay.world.relay import World, until
@@ -186,6 +187,25 @@ async def test_a_relay_is_not_read_as_a_host(tmp_path: Path) -> None:
             assert refused.value.reason is RelayReason.HOST_IS_RELAY
             await world.relay.add_host(other.name, upstream=True)
             await until(lambda: world.relay.host(other.name).status == "active")  # type: ignore[union-attr]
+
+
+async def test_this_relay_is_known_for_one_and_is_read_as_an_upstream_alone(tmp_path: Path) -> None:
+    people = People()
+    async with (
+        Host(people) as host,
+        World(tmp_path / "first", people, crawl=(host.name,)) as first,
+        listening(first, tmp_path / "data") as listener,
+        World(tmp_path / "second", people, crawl=(listener.url,)) as second,
+    ):
+        member = host.add(1)
+        await until(lambda: second.dropped["host_is_relay"])
+        await second.relay.add_host(listener.url, upstream=True)
+        name = listener.url.removeprefix("http://")
+        await until(lambda: second.relay.host(name).status == "active")  # type: ignore[union-attr]
+        await host.say(member.write(), member.write())
+        await until(lambda: (head := second.log.head(member.did)) is not None and head.rev == member.rev)
+
+        assert second.paths(member.did) == sorted(member.records)
 
 
 async def test_requests_to_crawl_are_judged(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from api.firehose import CHUNK_BYTES, PAGE, FirehoseHub, Shard
 from api.metrics import HttpMetrics
 from api.outlet import Outlet
 from api.xrpc import Ctx, Endpoint
+from ingest.relay.directory import RELAY_SERVER
 from ingest.repo.frame import error_frame, info_frame
 
 _PING_SECONDS = 30.0
@@ -47,6 +48,8 @@ async def handle(ctx: Ctx) -> web.StreamResponse:
     hub = ctx.services.firehose
     if hub.subscribers >= SUBSCRIBERS_MAX:
         raise unavailable(f"{SUBSCRIBERS_MAX} subscribers already; try again later")
+    if hasattr(ctx.services, "relay"):
+        socket.headers["Server"] = RELAY_SERVER
     await socket.prepare(request)
     metrics = ctx.services.metrics
     sender = asyncio.ensure_future(_send(socket, Outlet(request), hub, wanted, metrics))
