@@ -9,9 +9,11 @@ nothing is skipped. Does not own what runs on a JVM (`devstack/jars.py`).
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -50,6 +52,8 @@ class DebianPackage(NamedTuple):
 Source = GoProgram | DebianFiles | DebianPackage
 
 TOOLS: dict[str, Source] = {
+    "goat": GoProgram("github.com/bluesky-social/indigo/cmd/goat", "v0.0.0-20250813051257-8be102876fb7"),
+    "tap": GoProgram("github.com/bluesky-social/indigo/cmd/tap", "v0.0.0-20260605210604-af2fec94f34c"),
     "helm": GoProgram("helm.sh/helm/v3/cmd/helm", "v3.21.4"),
     "prometheus": DebianFiles("prometheus", "usr/bin/prometheus"),
     "promtool": DebianFiles("prometheus", "usr/bin/promtool"),
@@ -70,6 +74,34 @@ def unavailable(line: str) -> Path:
     if os.environ.get("CI") or os.environ.get("HEADRACE_CI"):
         pytest.fail(f"in CI nothing is skipped: {line}")
     pytest.skip(line)
+
+
+def node() -> Path:
+    """Node of the locked environment, beside this Python."""
+    found = Path(sys.executable).with_name("node")
+    return found if found.exists() else unavailable("needs node beside python: `make setup` installs it")
+
+
+def npm_project(folder: Path) -> Path:
+    """A copy of a folder with a package-lock.json, with the packages that it names. Skips as `need` does."""
+    program = node()
+    lock = (folder / "package-lock.json").read_bytes()
+    copy = CACHE / f"npm-{folder.name}-{hashlib.sha256(lock).hexdigest()[:16]}"
+
+    def install() -> None:
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(folder / name, copy / name)
+        path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+        quiet = ("--no-audit", "--no-fund", "--ignore-scripts")
+        run(str(program.with_name("npm")), "ci", *quiet, folder=copy, environment={"PATH": path})
+
+    try:
+        cached(copy, copy / "node_modules" / ".package-lock.json", install)
+    except ToolUnavailableError as error:
+        unavailable(f"needs the npm packages of {folder.name}: {error}")
+    for script in folder.glob("*.mjs"):
+        shutil.copy(script, copy / script.name)
+    return copy
 
 
 def find(name: str) -> Path:
