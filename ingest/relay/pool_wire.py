@@ -86,12 +86,12 @@ _jobs = msgspec.msgpack.Decoder(list[Job])
 _answers = msgspec.msgpack.Decoder(list[Answer])
 
 
-def pack(batch: list[Job] | list[Answer]) -> bytes:
+def pack(batch: list[Job] | list[Answer]) -> bytearray:
     """A batch with its length."""
     out = bytearray(LENGTH_SIZE)
     _encoder.encode_into(batch, out, LENGTH_SIZE)
     out[:LENGTH_SIZE] = (len(out) - LENGTH_SIZE).to_bytes(LENGTH_SIZE, "little")
-    return bytes(out)
+    return out
 
 
 def unpack_jobs(data: bytes | memoryview) -> list[Job]:
