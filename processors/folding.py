@@ -6,6 +6,7 @@ Does not own queues, marks or progress.
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -124,11 +125,9 @@ class Folder:
     async def followers(self, did: str) -> Mapping[str, int]:
         members = self._sets.get(did)
         if members is None:
-            members = {}
-            limit = self._settings.pull_above + 1
-            for bucket in range(followers.BUCKETS):
-                for row in await self._open.slice(_FOLLOWERS, (did, bucket), limit):
-                    members[row[_ACTOR]] = self.shard_of(row[_ACTOR])
+            limit, overlay = self._settings.pull_above + 1, self._open
+            asked = [overlay.slice(_FOLLOWERS, (did, bucket), limit) for bucket in range(followers.BUCKETS)]
+            members = {row[_ACTOR]: self.shard_of(row[_ACTOR]) for rows in await asyncio.gather(*asked) for row in rows}
             self._sets.put(did, members)
         return members
 

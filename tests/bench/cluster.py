@@ -149,12 +149,13 @@ class Bench:
         await self.shown()
         profile = os.environ.get("HEADRACE_BENCH_PROFILE")
         before = [spent(process) for process in self.processes]
-        self.say("commit_to_view_1_worker", await self.rate([*world.events(EVENTS)]), "events/s")
+        borne = await self.rate([*world.events(EVENTS)])
+        self.say("commit_to_view_1_worker", borne, "events/s")
         used = [spent(process) - was for process, was in zip(self.processes, before, strict=True)]
         for name, seconds in zip(("derive", "worker"), used, strict=True):
             self.say(f"cpu_{name}", seconds / EVENTS * 1e6, "us/event")
         await self._timelines()
-        await self._write_to_timeline()
+        await self._write_to_timeline(min(RATE, borne / 2))
         await self._fan_out()
         await self._rebuild()
         second = self.start("process", environment={"HEADRACE_BENCH_PROFILE": profile} if profile else None)
@@ -199,8 +200,8 @@ class Bench:
         self.say("cpu_timeline", cpu / count * 1e6, "us/request")
         self.say("timeline_statements", asked.statements / count, "a request")
 
-    async def _write_to_timeline(self) -> None:
-        """From sending a post to a page of a follower's timeline with it, while events come at a steady rate."""
+    async def _write_to_timeline(self, rate: float) -> None:
+        """From sending a post to a page of a follower's timeline with it, while so many events a second come."""
         world, timelines, figures = self.world, TimelineReader(self.store), Figures()
         author, reader = world.repos[-1], world.repos[-2]
         await self.rate([world.follow(reader, author)])
@@ -210,7 +211,7 @@ class Bench:
             nonlocal sent
             for turn in range(int(SECONDS * 20)):
                 await asyncio.sleep(max(0.0, begun + turn / 20 - time.perf_counter()))
-                sent += await self.send(world.events(RATE // 20))
+                sent += await self.send(world.events(max(1, int(rate / 20))))
 
         loading = asyncio.create_task(load())
         while not loading.done():

@@ -16,6 +16,7 @@ MARKS: Final = by_tests("tests/unit/processors/test_marks.py", "tests/unit/proce
 DENSITY: Final = by_tests("tests/unit/processors/test_density.py")
 SLOT: Final = by_tests("tests/unit/processors/test_slot.py")
 ORDER: Final = by_tests("tests/unit/views/test_store_scylla.py", "tests/unit/views/test_cql_order.py")
+FOLDING: Final = by_tests("tests/unit/processors/test_folding.py")
 VERDICT: Final = by_tests("tests/unit/log/test_verdict.py")
 TORN: Final = by_tests("tests/cluster/test_lanes_torn.py")
 VERSIONS: Final = by_tests("tests/cluster/test_store_versions.py")
@@ -230,7 +231,7 @@ MUTANTS: Final = (
         "processors/folding.py",
         "        for reader in gone:\n            members.pop(reader, None)\n",
         "",
-        LANES,
+        FOLDING,
     ),
     # How far everything is.
     Mutant(
@@ -267,7 +268,7 @@ MUTANTS: Final = (
         "ingest/verdict.py",
         '    if head.status == "deleted":\n        return _deleted(head)\n    if head.rev',
         "    if head.rev",
-        DERIVED,
+        VERDICT,
     ),
     Mutant(
         "a restored state forgets that a path was deleted",
