@@ -1,7 +1,9 @@
 """Which generation an AppView reads: the registry is asked every second, and readers are switched in one step.
 
-Requests under way end with what they began with; the former generation's store is closed once they have. Does not own
-the registry (`views.generations_scylla`).
+Requests under way end with what they began with; the former generation's store is closed once they have. A live
+generation of a shape that this version does not read is not read: whoever reads another goes on with it, and who starts
+takes the one of its settings, if that is complete. So AppViews of two versions serve while views of another shape are
+flipped to. Does not own the registry (`views.generations_scylla`).
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from typing import Protocol
 
 import structlog
 
+from schemas.errors import InvariantError
+from views.generations import Generation
 from views.store_scylla import ScyllaStore, StoreUnavailableError
 
 ASK_SECONDS = 1.0
@@ -26,6 +30,8 @@ class Pointer(Protocol):
     async def live(self) -> str | None:
         """The name of the generation that is read; None while there is none."""
         ...
+
+    async def all(self) -> list[Generation]: ...
 
 
 class LiveStore:
@@ -43,6 +49,7 @@ class LiveStore:
         self._former: list[ScyllaStore] = []
         self._closing: set[asyncio.Task[None]] = set()
         self._known: float | None = None  # when a live generation was last told of
+        self._unread: str | None = None  # the live one, when it is of another shape
         self.store: ScyllaStore
 
     @property
@@ -51,8 +58,18 @@ class LiveStore:
         return self._known is not None and self._now() - self._known < READY_SECONDS
 
     async def open(self, fallback: str) -> ScyllaStore:
-        """The live generation, or `fallback` while none is."""
-        self.store = await self._opening(await self._ask() or fallback)
+        """The live generation, or `fallback` while none is, or while the live one is of another shape.
+
+        Raises InvariantError when neither can be read, or `fallback` does not hold all of the log yet.
+        """
+        name = await self._ask()
+        try:
+            self.store = await self._opening(name or fallback)
+        except InvariantError as error:
+            if name is None or name == fallback or not await self._is_complete(fallback):
+                raise
+            self.store = await self._opening(fallback)
+            self._leave_unread(name, error)
         return self.store
 
     async def follow(self, switched: Callable[[ScyllaStore], None]) -> None:
@@ -61,11 +78,15 @@ class LiveStore:
             await asyncio.sleep(ASK_SECONDS)
             try:
                 name = await self._ask()
-                if name is None or name == self.store.generation:
+                if name == self.store.generation:
+                    self._unread = None
+                if name is None or name in (self.store.generation, self._unread):
                     continue
-                found = await self._opening(name)
+                found = await self._opened(name)
             except StoreUnavailableError as error:
                 _log.warning("the live generation cannot be asked for", error=repr(error))
+                continue
+            if found is None:
                 continue
             former, self.store = self.store, found
             switched(found)
@@ -85,6 +106,21 @@ class LiveStore:
         name = await self._pointer.live()
         self._known = None if name is None else self._now()
         return name
+
+    async def _opened(self, name: str) -> ScyllaStore | None:
+        """None for one that this version does not read."""
+        try:
+            return await self._opening(name)
+        except InvariantError as error:
+            self._leave_unread(name, error)
+            return None
+
+    async def _is_complete(self, name: str) -> bool:
+        return any(each.name == name and each.state != "building" for each in await self._pointer.all())
+
+    def _leave_unread(self, name: str, error: InvariantError) -> None:
+        self._unread = name
+        _log.warning("the live generation is not read", live=name, reading=self.store.generation, cause=str(error))
 
     async def _close_later(self, former: ScyllaStore) -> None:
         await asyncio.sleep(_ENDED_SECONDS)

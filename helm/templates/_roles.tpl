@@ -45,7 +45,9 @@ processors one for each generation.
 {{- $found = append $found (dict "name" (printf "%s-%s" $name $generation.name) "role" $role "generation" $generation.name "image" (default dict $generation.image) "facts" $fact "values" $values) -}}
 {{- end -}}
 {{- else -}}
-{{- $found = append $found (dict "name" $name "role" $role "generation" $first "image" dict "facts" $fact "values" $values) -}}
+{{- /* An AppView takes the one that is to be flipped to before it is live, when the live one is of another shape. */ -}}
+{{- $reads := ternary (default $first $.Values.flip.to) $first (eq $role "appview") -}}
+{{- $found = append $found (dict "name" $name "role" $role "generation" $reads "image" dict "facts" $fact "values" $values) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -175,6 +175,22 @@ def test_an_upgrade_checks_the_tables_begins_the_build_and_flips_last(render) ->
     assert flip["spec"]["template"]["spec"]["containers"][0]["args"][1:] == ["flip", "g2", "3600"]
 
 
+def test_appviews_read_what_is_to_be_flipped_to_and_pdses_are_not_told(render) -> None:
+    found = chart.objects(render("upgrade"))
+    generations = {
+        name: next(entry["value"] for entry in spec["containers"][0]["env"] if entry["name"] == "HEADRACE_GENERATION")
+        for name, spec in chart.pods(found)
+        if name.endswith(("appview", "pds", "process-g1", "process-g2"))
+    }
+
+    assert generations == {
+        "Deployment/headrace-appview": "g2",
+        "StatefulSet/headrace-pds": "g1",
+        "Deployment/headrace-process-g1": "g1",
+        "Deployment/headrace-process-g2": "g2",
+    }
+
+
 def test_an_installation_makes_topics_and_leaves_tables_to_the_first_processor(render) -> None:
     setup = of_kind(chart.objects(render("minimal")), "Job")["headrace-setup"]
     appview = of_kind(chart.objects(render("minimal")), "Deployment")["headrace-appview"]

@@ -95,6 +95,10 @@ class CqlSettings(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 60.0
     """Seconds for which a statement is asked again before whoever asked is told that the store is away."""
 
+    def __repr__(self) -> str:
+        """Without what is secret."""
+        return f"CqlSettings(hosts={self.hosts!r}, port={self.port!r}, keyspace={self.keyspace!r})"
+
 
 class Rows(Protocol):
     """What the store asks of a driver; `CqlSession` is one."""

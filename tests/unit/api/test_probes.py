@@ -9,10 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
 from api.ops import build_ops_app
-from headrace import live
-from headrace.live import LiveStore
 from headrace.stalls import STALL_SECONDS, Stalls
-from views.store_scylla import StoreUnavailableError
 
 PLACE = ("records", 3)
 
@@ -98,54 +95,3 @@ def test_time_in_which_broker_or_store_did_not_answer_does_not_count() -> None:
     assert before is None
     assert set(unanswered) == {None}
     assert worker.look(7, 100) is None
-
-
-class Told:
-    """The registry's word, as a test sets it."""
-
-    def __init__(self, name: str | None) -> None:
-        self.name = name
-        self.away = False
-
-    async def live(self) -> str | None:
-        if self.away:
-            raise StoreUnavailableError("away")
-        return self.name
-
-
-async def opened(told: Told, clock: Clock) -> LiveStore:
-    async def opening(_name: str) -> Any:
-        return object()
-
-    store = LiveStore(told, opening, clock)
-    await store.open("g1")
-    return store
-
-
-async def test_an_appview_is_ready_while_the_store_tells_of_a_live_generation() -> None:
-    clock = Clock()
-    store = await opened(Told("g1"), clock)
-    clock.seconds += live.READY_SECONDS - 1
-    soon = store.ready
-    clock.seconds += 2
-
-    assert soon
-    assert not store.ready
-    assert await store._ask() == "g1"
-    assert store.ready
-
-
-async def test_an_appview_is_not_ready_before_there_is_a_generation() -> None:
-    store = await opened(Told(None), Clock())
-
-    assert not store.ready
-
-
-async def test_a_store_that_is_away_is_not_missed_at_once() -> None:
-    told = Told("g1")
-    store = await opened(told, Clock())
-    told.away = True
-    with pytest.raises(StoreUnavailableError):
-        await store._ask()
-
-    assert store.ready
