@@ -7,7 +7,6 @@ Does not own what the commands do (`headrace/load/run.py`, `headrace/load/report
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import tempfile
@@ -17,11 +16,9 @@ from typing import Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
 from headrace.commands.common import DONE, FAILED, REFUSED, USAGE, Json, fail, show
-from headrace.load import compare, federate, plan_file
+from headrace.load import columns, compare, federate, plan_file
 from headrace.load.aim import aimed
 from headrace.load.archive.reader import Archive
 from headrace.load.output import write_all
@@ -148,13 +145,7 @@ def compare_(
         show({"differences": differences, "measures": [row._asdict() for row in rows]}, as_json=True)
         return DONE
     sys.stderr.writelines(f"headrace: {each}\n" for each in differences)
-    shown = Table(*compare.HEAD)
-    for column in shown.columns[1:4]:
-        column.justify = "right"
-    for row in rows:
-        style = {"worse": "red", "better": "green"}.get(row.judgement, "")
-        shown.add_row(*row.cells(), style=style)
-    Console(no_color="NO_COLOR" in os.environ).print(shown)
+    columns.write(compare.HEAD, [row.cells() for row in rows])
     return DONE
 
 
@@ -189,10 +180,8 @@ def federate_(
         return DONE
     show(said, as_json=False)
     for title, found in prices.items():
-        shown = Table(*federate.Price._fields, title=title, title_justify="left")
-        for price in found:
-            shown.add_row(*(f"{value:,}" for value in price.values()))
-        Console(no_color="NO_COLOR" in os.environ).print(shown)
+        sys.stdout.write(f"\n{title}\n")
+        columns.write(federate.Price._fields, [[f"{value:,}" for value in price] for price in found])
     return DONE
 
 

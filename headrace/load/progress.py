@@ -56,7 +56,7 @@ class Progress:
     def say(self, line: str) -> None:
         """One line that stays."""
         if self._live is not None:
-            self._live.console.print(line, markup=False, highlight=False)
+            self._live.console.out(line, highlight=False)
         else:
             sys.stderr.write(f"{line}\n")
             sys.stderr.flush()

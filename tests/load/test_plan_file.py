@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
 from headrace.load import plan_file
 from headrace.load.aim import aimed, is_here
-from headrace.load.plan import Plan, Readers, Target
+from headrace.load.measures import OF_OPERATION, OF_RUN
+from headrace.load.plan import Plan, Read, Readers, Target, Write
 from headrace.load.plan_file import PlanError, parse
 
 HEAD = 'name = "x"\n[readers.a]\nrate = 1\n'
@@ -125,3 +130,22 @@ def test_a_name_without_an_address_is_not_here() -> None:
     assert is_here("127.0.0.1")
     assert not is_here("192.0.2.7")
     assert not is_here("no-such-host.invalid")
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "load-testing.md"
+
+
+def test_the_plans_of_the_documentation_can_be_run() -> None:
+    found = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+    assert found
+    for text in found:
+        assert aimed(parse(text, "docs"), "http://127.0.0.1:3000").criteria
+
+
+def test_every_measure_and_table_is_documented() -> None:
+    text = PAGE.read_text()
+
+    assert [name for name in OF_RUN if f"`{name}`" not in text] == []
+    assert [name for name in OF_OPERATION if f"`{name}." not in text] == []
+    assert [name for name in (*Plan.__struct_fields__[3:], *get_args(Read), *get_args(Write)) if name not in text] == []
