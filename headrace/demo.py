@@ -15,7 +15,8 @@ from ipaddress import ip_address
 
 import structlog
 
-from headrace.load.synthesis.plan import Plan, Population, Step
+from headrace.load.synthesis.plan import Plan
+from headrace.load.synthesis.steps import Population, Step
 from headrace.settings import Settings, SettingsError
 from ingest.pds.pds import Pds
 from ingest.pds.writes import Write

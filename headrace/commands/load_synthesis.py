@@ -16,9 +16,9 @@ from cyclopts import Parameter
 from headrace.commands.common import DONE, FAILED, REFUSED, USAGE, Json, fail, show
 from headrace.load.archive.reader import Archive
 from headrace.load.archive.writer import ArchiveWriter
-from headrace.load.synthesis.plan import Population
 from headrace.load.synthesis.pool import synthesise
 from headrace.load.synthesis.resign import resign
+from headrace.load.synthesis.steps import Population
 from schemas.errors import InvariantError, Refused
 
 _FEW = 20_000  # commits and records

@@ -24,8 +24,8 @@ from headrace.load.archive.reader import ALL, Archive, Wanted
 from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter
 from headrace.load.plan import Plan, Players
 from headrace.load.result import Player
-from headrace.load.synthesis.plan import START, Population
 from headrace.load.synthesis.pool import synthesise
+from headrace.load.synthesis.steps import START, Population
 from schemas.errors import Refused
 
 _FRAMES = frozenset({Kind.COMMIT, Kind.SYNC, Kind.IDENTITY, Kind.ACCOUNT})

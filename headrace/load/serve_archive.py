@@ -3,7 +3,7 @@
 Events are due by one clock that starts with `play` (the first subscriber calls it): at N times their recorded time, at
 a fixed rate, or at once. A subscriber gets what is due behind its cursor, then each event when it is due. In a loop the
 archive is played again with seqs that go on rising; its revs do not, so only those who do not verify want loops.
-Does not own the archive (`archive/reader.py`).
+Does not own the archive (`archive/reader.py`), what of it is due (`played.py`, `pace.py`).
 """
 
 from __future__ import annotations
@@ -19,42 +19,19 @@ from typing import Any, Self
 from aiohttp import web
 
 from headrace.listeners import address, bind, listen
-from headrace.load.archive.blocks import Item, Kind
-from headrace.load.archive.reader import Archive, hashes
+from headrace.load.archive.reader import Archive
+from headrace.load.pace import Pace, flat_out
+from headrace.load.played import Played
 from ingest.identity.did_doc import parse
-from ingest.repo.car import read_car, require_root, write_car
-from ingest.repo.commit import SignedCommit, decode_commit
-from ingest.repo.frame import decode_frame, error_frame, info_frame, split_frame
-from ingest.repo.messages import CommitMessage, SyncMessage
-from ingest.repo.mst import Tree
+from ingest.repo.frame import error_frame, info_frame, split_frame
 from ingest.repo.reasons import MissingBlock
-from schemas.cid import Cid
 from schemas.entries import cbor_uint
 from schemas.errors import Refused
 from schemas.syntax import Did
 
-Pace = Callable[[int, int], float]
-"""When an event is due, in seconds after the start: from its number (0, 1, ...) and its recorded time (unix us)."""
-
 _READ_AHEAD = 256  # events read from the archive in one go
 _TICK = 0.05  # seconds: how often the clock is looked at
 _PAGE = 500  # accounts of one listRepos
-
-
-def recorded(archive: Archive, times: float) -> Pace:
-    """`times` times the speed at which it was received."""
-    first = next((item.time for item in archive.items()), 0)
-    return lambda _, at: (at - first) / 1e6 / times
-
-
-def steady(rate: float) -> Pace:
-    """So many events a second."""
-    return lambda number, _: number / rate
-
-
-def flat_out(_number: int, _time: int) -> float:
-    """As fast as subscribers read."""
-    return 0.0
 
 
 class ArchiveHost:
@@ -83,10 +60,8 @@ class ArchiveHost:
         self._rename = rename
         self._clock = clock
         self._started: float | None = None
-        self._sizes = [(path, self.archive.index(path)) for path in self.archive.segments()]
-        self._length = sum(block.held for _, index in self._sizes for block in index.blocks)
-        seqs = [seq for _, index in self._sizes for block in index.blocks for seq in (block.first_seq, block.last_seq)]
-        self._first_seq, self._last_seq = (min(seqs), max(seqs)) if seqs else (0, 0)
+        self._played = Played(self.archive)
+        self._first_seq, self._last_seq = self._played.seqs
         self._span = self._last_seq - self._first_seq + 1
         self._heads: dict[str, tuple[str, str]] | None = None
 
@@ -124,7 +99,7 @@ class ArchiveHost:
     @property
     def events(self) -> int:
         """Events of one loop."""
-        return self._length
+        return self._played.length
 
     # --- the stream ---
 
@@ -175,27 +150,15 @@ class ArchiveHost:
         loop = max(0, (after - self._first_seq) // self._span) if after >= self._first_seq else 0
         while self._loops is None or loop < self._loops:
             shift = loop * self._span
-            length = loop * self._span_time()
-            for number, item in self._numbered(after - shift):
+            later = loop * self._played.span
+            any_played = False
+            for number, item in self._played.items(after - shift):
+                any_played = True
                 frame = item.data if not shift else _renumbered(item.data, item.seq + shift)
-                yield loop * self._length + number, item.time + length, frame
+                yield loop * self._played.length + number, item.time + later, frame
+            if not any_played and after - shift < self._first_seq:
+                return  # nothing that is a frame is in it
             loop += 1
-
-    def _numbered(self, after: int, dids: frozenset[int] | None = None) -> Iterator[tuple[int, Item]]:
-        """What follows a seq (and is of certain accounts), with its number in the archive."""
-        number = 0
-        for path, index in self._sizes:
-            chosen = None if dids is None else set(index.holding(dids))
-            for block in index.blocks:
-                if block.last_seq > after and (chosen is None or block in chosen):
-                    for at, item in enumerate(self.archive.block(path, block)):
-                        if item.seq > after and item.kind < Kind.LINE and (dids is None or item.did_key in dids):
-                            yield number + at, item
-                number += block.held
-
-    def _span_time(self) -> int:
-        times = [at for _, index in self._sizes for block in index.blocks for at in (block.first_time, block.last_time)]
-        return max(times) - min(times) if times else 0
 
     # --- what a crawler asks ---
 
@@ -208,7 +171,7 @@ class ArchiveHost:
 
     async def _list_repos(self, request: web.Request) -> web.Response:
         if self._heads is None:  # once: a crawler asks page after page
-            self._heads = await asyncio.to_thread(self._all_heads)
+            self._heads = await asyncio.to_thread(self._played.heads, self._is_due)
         dids = sorted(self._heads)
         start, limit = _number(request, "cursor", 0), min(_number(request, "limit", _PAGE), _PAGE)
         repos = [
@@ -219,74 +182,24 @@ class ArchiveHost:
         more = {"cursor": str(start + limit)} if start + limit < len(dids) else {}
         return web.json_response({"repos": repos, **more})
 
-    def _all_heads(self) -> dict[str, tuple[str, str]]:
-        heads: dict[str, tuple[str, str]] = {}
-        for number, item in self._numbered(-1):
-            if item.kind == Kind.COMMIT and self._is_due(number, item.time):
-                message = decode_frame(item.data)
-                if isinstance(message, CommitMessage):
-                    heads[message.did] = (str(message.commit), message.rev)
-        return heads
-
     def _is_due(self, number: int, at: int) -> bool:
         return self._started is None or self._started + self._pace(number, at) <= self._clock()
 
     async def _latest(self, request: web.Request) -> web.Response:
-        signed = await asyncio.to_thread(self._head_of, Did(request.query.get("did", "")))
+        signed = await asyncio.to_thread(self._played.head, self._is_due, Did(request.query.get("did", "")))
         return _absent() if signed is None else web.json_response({"cid": str(signed.cid), "rev": signed.rev})
 
     async def _status(self, request: web.Request) -> web.Response:
         did = Did(request.query.get("did", ""))
-        signed = await asyncio.to_thread(self._head_of, did)
+        signed = await asyncio.to_thread(self._played.head, self._is_due, did)
         return _absent() if signed is None else web.json_response({"did": did, "active": True, "rev": signed.rev})
 
     async def _get_repo(self, request: web.Request) -> web.Response:
         try:
-            car = await asyncio.to_thread(self._repo_of, Did(request.query.get("did", "")))
+            car = await asyncio.to_thread(self._played.repo, self._is_due, Did(request.query.get("did", "")))
         except (MissingBlock, Refused):
             car = None
         return _absent() if car is None else web.Response(body=car, content_type="application/vnd.ipld.car")
-
-    def _frames_of(self, did: Did) -> Iterator[CommitMessage | SyncMessage]:
-        """What has been due of one account."""
-        keys = hashes((did,))
-        for number, item in self._numbered(-1, keys):
-            if item.kind in (Kind.COMMIT, Kind.SYNC) and self._is_due(number, item.time):
-                message = decode_frame(item.data)
-                if isinstance(message, CommitMessage | SyncMessage) and message.did == did:
-                    yield message
-
-    def _head_of(self, did: Did) -> SignedCommit | None:
-        last = None
-        for message in self._frames_of(did):
-            last = message
-        if last is None:
-            return None
-        roots, blocks = read_car(last.blocks)
-        return decode_commit(blocks[require_root(roots, blocks).raw])
-
-    def _repo_of(self, did: Did) -> bytes | None:
-        """Its repo, put together from its commits; MissingBlock when the archive does not begin with its first."""
-        blocks: dict[bytes, bytes] = {}
-        root: Cid | None = None
-        for message in self._frames_of(did):
-            roots, found = read_car(message.blocks)
-            root = require_root(roots, found)
-            blocks |= found
-        if root is None:
-            return None
-        signed = decode_commit(blocks[root.raw])
-        needed = {root.raw: blocks[root.raw]}
-
-        def load(cid: bytes) -> bytes:
-            needed[cid] = blocks[cid]
-            return blocks[cid]
-
-        for _, record in Tree.open(signed.data, load).walk():
-            if record not in blocks:
-                raise MissingBlock(record, f"record of {did}")
-            needed[record] = blocks[record]
-        return b"".join(write_car([root], needed))
 
     # --- the directory ---
 
@@ -325,7 +238,7 @@ def _absent() -> web.Response:
 
 def _cursor(request: web.Request) -> int | None:
     text = request.query.get("cursor", "")
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 
 
 def _number(request: web.Request, name: str, default: int) -> int:

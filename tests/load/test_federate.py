@@ -10,8 +10,8 @@ import pytest
 
 from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.federate import Act, Workload, grown, html, split, steps, workload
-from headrace.load.synthesis.plan import Population
 from headrace.load.synthesis.pool import synthesise
+from headrace.load.synthesis.steps import Population
 from tests.support.browser import look
 
 # 0 is followed by 1, 2 and 3; posts twice and answers 3; 1 likes 0.

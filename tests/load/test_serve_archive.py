@@ -22,9 +22,10 @@ from headrace.load.archive.reader import Archive, last_seq
 from headrace.load.archive.record import Recorder, RecordReason
 from headrace.load.archive.verify import Verifier
 from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter, paths
-from headrace.load.serve_archive import ArchiveHost, flat_out, recorded, steady
-from headrace.load.synthesis.plan import Population
+from headrace.load.pace import flat_out, recorded, steady
+from headrace.load.serve_archive import ArchiveHost
 from headrace.load.synthesis.pool import synthesise
+from headrace.load.synthesis.steps import Population
 from ingest.identity import did_doc
 from ingest.repo.frame import decode_frame
 from ingest.repo.messages import CommitMessage, ErrorMessage, InfoMessage

@@ -18,9 +18,9 @@ from headrace.load.archive.record import Recorder
 from headrace.load.archive.verify import Verifier
 from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.serve_archive import ArchiveHost
-from headrace.load.synthesis.plan import Population
 from headrace.load.synthesis.pool import synthesise
 from headrace.load.synthesis.resign import resign
+from headrace.load.synthesis.steps import Population
 from ingest.repo.messages import CommitMessage
 from tests.interop.firehose_vectors import CORPUS
 from tests.support.network import Network
@@ -108,7 +108,7 @@ async def test_a_network_that_crawls_a_played_host_takes_every_frame(played: Arc
                     if sum(map(int, taken)) >= frames and idle and status["views"]["behind"] == 0:
                         break
                     await asyncio.sleep(0.05)
-                (did, *_) = host._all_heads()
+                (did, *_) = host._played.heads(lambda _, __: True)
                 query = {"actor": did}
                 async with session.get(f"{network.url}/xrpc/app.bsky.actor.getProfile", params=query) as response:
                     profile = await response.json()

@@ -15,9 +15,10 @@ from headrace.load.archive.verify import Verifier
 from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.synthesis import model, repos
 from headrace.load.synthesis.accounts import Accounts
-from headrace.load.synthesis.plan import Plan, Population, Step
+from headrace.load.synthesis.plan import Plan
 from headrace.load.synthesis.pool import steps_of, synthesise
 from headrace.load.synthesis.resign import resign
+from headrace.load.synthesis.steps import Population, Step
 from headrace.load.synthesis.streams import quantile, slots, stream
 from ingest.identity import did_doc, plc_op
 from ingest.pds.writes import Write, prepare

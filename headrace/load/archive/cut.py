@@ -120,14 +120,15 @@ def import_frames(frames: Path, documents: Path | None, writer: ArchiveWriter) -
     that ends within a frame (what came before is in the archive), OSError.
     """
     known = {} if documents is None else _documents(documents)
-    taken = last = 0
+    taken = last = seq = 0
     for data in _framed(frames):
         item, message = frame_item(data, last)
         if message is not None:
             last = max(last, micros(message.time) or 0)
             if message.did in known:
                 writer.document(document_item(message.did, known.pop(message.did), last))
-        writer.frame(item._replace(time=last))
+        seq = seq if message is None else message.seq
+        writer.frame(item._replace(time=last, seq=seq))
         taken += 1
     return taken
 

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator
 from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from typing import Any, NamedTuple
 
 import orjson
@@ -46,12 +47,13 @@ class Lost(NamedTuple):
 
 
 class Archive:
-    """`damages` grows while items are read."""
+    """`damages` grows while items are read. May be asked by several threads at once."""
 
     def __init__(self, directory: Path) -> None:
         """Raises Refused(ABSENT)."""
         self.directory = directory
         self.damages: list[Lost] = []
+        self._lock = RLock()
         self._indexes: OrderedDict[Path, Index] = OrderedDict()
         self._documents: OrderedDict[tuple[Path, int], list[Item]] = OrderedDict()
         if not paths(directory, FRAMES) and not paths(directory, DOCUMENTS):
@@ -75,13 +77,14 @@ class Archive:
 
     def index(self, segment: Path) -> Index:
         """Kept while a few are in use; of a segment that grows, a new one."""
-        known = self._indexes.get(segment)
-        if known is None or known.covered != segment.stat().st_size:
-            known = self._indexes[segment] = segments.indexed(segment)
-        self._indexes.move_to_end(segment)
-        while len(self._indexes) > _INDEXES:
-            self._indexes.popitem(last=False)
-        return known
+        with self._lock:
+            known = self._indexes.get(segment)
+            if known is None or known.covered != segment.stat().st_size:
+                known = self._indexes[segment] = segments.indexed(segment)
+            self._indexes.move_to_end(segment)
+            while len(self._indexes) > _INDEXES:
+                self._indexes.popitem(last=False)
+            return known
 
     def items(self, wanted: Wanted = ALL, holds: str = FRAMES) -> Iterator[Item]:
         """In the order in which they were appended. Everything is read from end to end, a part by the index."""
@@ -127,14 +130,14 @@ class Archive:
 
     def _document_block(self, segment: Path, block: Block) -> list[Item]:
         name = (segment, block.offset)
-        known = self._documents.get(name)
-        if known is None:
-            known = self.block(segment, block)
-            self._documents[name] = known
-        self._documents.move_to_end(name)
-        while len(self._documents) > _BLOCKS:
-            self._documents.popitem(last=False)
-        return known
+        with self._lock:
+            known = self._documents.get(name)
+            if known is None:
+                known = self._documents[name] = self.block(segment, block)
+            self._documents.move_to_end(name)
+            while len(self._documents) > _BLOCKS:
+                self._documents.popitem(last=False)
+            return known
 
     def _scanned(self, segment: Path) -> Iterator[tuple[blocks.Head, bytes]]:
         with segment.open("rb") as file:

@@ -133,6 +133,7 @@ class Recorder:
             _refuse_error(self.url, frame)
             if _is_of_the_connection(frame):
                 return
+            item = item._replace(seq=self.cursor or 0)  # where it stood, so that it is played there
         else:
             self.cursor = message.seq
         self._batch.append((item, message))

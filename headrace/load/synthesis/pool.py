@@ -22,8 +22,9 @@ from typing import NamedTuple
 from headrace.load.archive.blocks import Item, Kind
 from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.synthesis.accounts import Accounts
-from headrace.load.synthesis.plan import Plan, Population, Step
+from headrace.load.synthesis.plan import Plan
 from headrace.load.synthesis.repos import RECORDS, Made, Repos
+from headrace.load.synthesis.steps import Population, Step
 from schemas.entries import cbor_uint
 from schemas.errors import InvariantError
 from schemas.syntax import Did

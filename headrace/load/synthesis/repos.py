@@ -16,7 +16,7 @@ import orjson
 from headrace.load.archive.blocks import Item, Kind, did_key
 from headrace.load.archive.items import document_item
 from headrace.load.synthesis.accounts import Accounts, document, handle
-from headrace.load.synthesis.plan import Step, Write
+from headrace.load.synthesis.steps import Step, Write
 from ingest.repo.car import car_bytes
 from ingest.repo.commit import UnsignedCommit
 from ingest.repo.frame_parts import account_frame, commit_frame, identity_frame
@@ -45,7 +45,7 @@ class Made(NamedTuple):
 
 
 class Repo:
-    """One account's; `load` gives the blocks that it had when it was put away."""
+    """One account's: its tree, and where it stands."""
 
     __slots__ = ("data", "did", "key", "records", "rev", "tree")
 

@@ -20,8 +20,8 @@ from headrace.load.archive.items import document_item, frame_item
 from headrace.load.archive.reader import Archive
 from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.synthesis.accounts import Accounts, document, handle
-from headrace.load.synthesis.plan import Write
 from headrace.load.synthesis.repos import Repos
+from headrace.load.synthesis.steps import Write
 from ingest.repo.car import read_car
 from ingest.repo.frame_parts import account_frame, identity_frame
 from ingest.repo.messages import AccountMessage, CommitMessage, IdentityMessage
