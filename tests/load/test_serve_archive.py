@@ -16,7 +16,8 @@ import aiohttp
 import pytest
 
 from headrace.load.archive import index
-from headrace.load.archive.cut import import_frames
+from headrace.load.archive.blocks import Item, Kind
+from headrace.load.archive.cut import import_frames, shown
 from headrace.load.archive.directory import Directory
 from headrace.load.archive.reader import Archive, last_seq
 from headrace.load.archive.record import Recorder, RecordReason
@@ -27,9 +28,10 @@ from headrace.load.serve_archive import ArchiveHost
 from headrace.load.synthesis.pool import synthesise
 from headrace.load.synthesis.steps import Population
 from ingest.identity import did_doc
-from ingest.repo.frame import decode_frame
+from ingest.repo.frame import account_frame, decode_frame
 from ingest.repo.messages import CommitMessage, ErrorMessage, InfoMessage
 from ingest.repo.repo_car import open_repo_car
+from schemas.entries import cbor_uint
 from schemas.errors import Refused
 from schemas.syntax import Did
 from tests.interop.firehose_vectors import CORPUS, real_frames
@@ -328,3 +330,47 @@ async def test_the_commands_play_record_and_verify(archive: Archive, tmp_path: P
     assert code == 0
     assert data(Archive(tmp_path / "b")) == data(archive)
     assert isinstance(decode_frame(data(archive)[2]), CommitMessage)
+
+
+async def test_an_archive_without_frames_is_a_silent_host_even_in_a_loop(tmp_path: Path) -> None:
+    with ArchiveWriter(tmp_path / "a", source="lines", signed=False) as writer:
+        writer.frame(Item(1, 1, 1, Kind.LINE, b"{}"))
+    async with (
+        ArchiveHost(tmp_path / "a", loops=None) as host,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{host.url}/xrpc/com.atproto.sync.subscribeRepos", params={"cursor": "9" * 19}) as late,
+        session.ws_connect(f"{host.url}/xrpc/com.atproto.sync.subscribeRepos", params={"cursor": "0"}) as socket,
+        asyncio.timeout(BOUND),
+    ):
+        await host.ended.wait()
+        await socket.close()
+        assert isinstance(decode_frame(await late.receive_bytes()), ErrorMessage)
+    assert host.sent == 0
+
+
+async def test_frames_that_cannot_be_read_are_recorded_and_played_in_their_place(tmp_path: Path) -> None:
+    sent = [_account(1), b"\xff\xff", _account(2), b"\xa2atd#newbop\x01\xa0"]
+    with ArchiveWriter(tmp_path / "a", source="test") as writer:
+        (tmp_path / "in.bin").write_bytes(b"".join(len(each).to_bytes(4, "little") + each for each in sent))
+        import_frames(tmp_path / "in.bin", None, writer)
+    async with ArchiveHost(tmp_path / "a") as host:
+        await record(host.url, tmp_path / "b", 4, plc=False)
+
+    assert data(Archive(tmp_path / "b")) == sent
+    assert Verifier(Archive(tmp_path / "b")).run().failures.total() == 1
+
+
+def _account(seq: int) -> bytes:
+    head, tail = account_frame(did="did:plc:" + "a" * 24, time="2026-01-01T00:00:00.000Z", active=True, status=None)
+    return head + cbor_uint(seq) + tail
+
+
+async def test_many_threads_ask_one_archive(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headrace.load.archive.reader._BLOCKS", 1)
+    monkeypatch.setattr("headrace.load.archive.reader._INDEXES", 1)
+    dids = sorted({found["did"] for found in map(shown, archive.items())})
+    asked = Archive(archive.directory)
+
+    found = await asyncio.gather(*(asyncio.to_thread(asked.documents, did) for did in dids * 20))
+
+    assert all(found)

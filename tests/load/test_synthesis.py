@@ -200,6 +200,24 @@ def test_likes_gather_on_few_posts(steps: list[Step]) -> None:
     assert sum(counts[: len(counts) // 10]) > 0.45 * sum(counts)
 
 
+def test_follows_gather_on_few_accounts(steps: list[Step]) -> None:
+    following: list[int] = []
+    followed: Counter[str] = Counter()
+    for step in steps:
+        if step.found:
+            subjects = [
+                w.record["subject"] for w in step.writes if isinstance(w.record, dict) and "subject" in w.record
+            ]
+            assert len(set(subjects)) == len(subjects)
+            following.append(len(subjects))
+            followed.update(subjects)
+    received = sorted(followed.values(), reverse=True)
+
+    assert sorted(following)[1_500] == pytest.approx(44, abs=6)  # median 44 to 68 in the source
+    assert sum(following) / 3_000 == pytest.approx(53, abs=6)  # mean 53
+    assert received[0] > 15 * received[len(received) // 2]
+
+
 def test_posts_have_the_measured_languages_replies_and_quotes(steps: list[Step]) -> None:
     posts = [
         cbor.decode(record)
