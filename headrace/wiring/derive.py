@@ -6,6 +6,7 @@ from typing import Any
 
 from headrace.lock import DirectoryLock
 from headrace.metrics.cluster import DeriveCollector
+from headrace.metrics.directory import DirectoryCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.upkeep_cluster import keep_commits_short
@@ -32,6 +33,7 @@ async def start(running: Running, settings: Settings) -> None:
     running.keep(worker.stopped(), "derive")
     running.keep(keep_commits_short(kafka, settings.shards), "upkeep of commits")
     role_metrics(running)
+    running.registry.register(DirectoryCollector(settings.data))
     running.registry.register(DeriveCollector(worker))
 
     def status() -> dict[str, Any]:

@@ -26,6 +26,7 @@ from headrace.auditing import audit
 from headrace.commands import views_live as views_commands
 from headrace.commands.uploads import take_upload
 from headrace.lock import DirectoryLock
+from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics, HostCollector, NetworkCollector
 from headrace.metrics.views import GenerationsCollector
 from headrace.running import Running
@@ -101,6 +102,7 @@ class Network(Running):
         generations = await wiring_views.generations(self, settings, log)
         self.keep(keep_up(log, pds, generations, shared.unix_micros), "upkeep")
         ProcessCollector(registry=registry)
+        registry.register(DirectoryCollector(directory))
         registry.register(HostCollector(pds, resolver))
         registry.register(NetworkCollector(config.version, log, lambda: generations.live.runner, shared.unix_micros))
         auditor = Auditor(wiring_views.log_accounts(self, directory), views.ALL, generations.skipped)

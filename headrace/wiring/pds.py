@@ -14,6 +14,7 @@ from api.forward import AppViewClient, falling_back, forwarded
 from api.metrics import HttpMetrics
 from api.xrpc import Endpoint, Services
 from headrace.lock import DirectoryLock
+from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.pds import PdsCollector
 from headrace.running import Running
@@ -74,6 +75,7 @@ async def start(running: Running, settings: Settings) -> None:
     hub = FirehoseHub(firehose, here.speaks_for)
     running.keep(hub.run(), "firehose")
     role_metrics(running, resolver)
+    registry.register(DirectoryCollector(directory))
     registry.register(PdsCollector(log, here))
     services = Services(
         catalogue=catalogue,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headrace.lock import DirectoryLock
+from headrace.metrics.directory import DirectoryCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring import shared
@@ -14,5 +15,6 @@ async def start(running: Running, settings: Settings) -> None:
     bound = running.bind(settings.host, settings.plc_port, "plc_port")
     ops = running.bind(settings.host, settings.ops_port, "ops_port")
     role_metrics(running)
+    running.registry.register(DirectoryCollector(settings.data))
     await shared.serve_plc(running, settings.data, bound)
     await shared.serve_ops(running, ops, status=lambda: about(running), ready=lambda: True)

@@ -19,6 +19,7 @@ from api.relay.jetstream import Jetstream, JetstreamMetrics
 from api.relay.jetstream_lines import JetstreamLines
 from api.xrpc import Services
 from headrace.lock import DirectoryLock
+from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.running import Running
 from headrace.settings import Settings, SettingsError, where
@@ -49,6 +50,7 @@ async def start(running: Running, settings: Settings) -> None:
     assert settings.plc_url is not None, "the role cannot do without it"
     resolver = shared.identity(running, settings, shared.plc_client(running, settings.plc_url), None)
     role_metrics(running, resolver)
+    running.registry.register(DirectoryCollector(settings.data))
     relay = await wiring_relay.crawl(
         running,
         settings,

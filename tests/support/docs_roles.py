@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +13,7 @@ from prometheus_client.registry import Collector
 from api.metrics import HttpMetrics
 from api.relay.jetstream import JetstreamMetrics
 from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
+from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.pds import PdsCollector
 from headrace.metrics.process import LanesCollector, RiverCollector
@@ -44,15 +46,16 @@ _pds: Any = SimpleNamespace(open_account_files=0)
 def registries() -> dict[str, CollectorRegistry]:
     """By role, as `headrace/wiring/*.py` fill them."""
     bare, asking = RoleCollector("0"), RoleCollector("0", _resolver)
+    room = DirectoryCollector(Path())
     store = StoreCollector(lambda: 0)
     made = {
-        "plc": _registry(bare),
-        "pds": _registry(asking, PdsCollector(_log, _pds)),
-        "derive": _registry(bare, DeriveCollector(_worker)),
+        "plc": _registry(bare, room),
+        "pds": _registry(asking, room, PdsCollector(_log, _pds)),
+        "derive": _registry(bare, room, DeriveCollector(_worker)),
         "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), store),
         "firehose": _registry(bare, FirehoseCollector(_reader)),
         "appview": _registry(asking, store),
-        "relay": _registry(asking, RelayCollector(_relay)),
+        "relay": _registry(asking, room, RelayCollector(_relay)),
     }
     for role in ("pds", "firehose", "appview", "relay"):
         HttpMetrics(made[role])
