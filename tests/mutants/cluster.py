@@ -158,7 +158,7 @@ MUTANTS: Final = (
         "processors/step.py",
         "if row is not None and row[_OFFSET] >= entry.offset:",
         "if False:",
-        LANES,
+        LANE,
     ),
     Mutant(
         "a number that came before is taken",
@@ -183,11 +183,10 @@ MUTANTS: Final = (
         TORN,
     ),
     Mutant(
-        "a batch has one version, that of its last entry",
-        "views/overlay_versioned.py",
-        "        batch.versions = dict(self._versions)\n",
-        "        batch.versions = {t: {p: dict.fromkeys(k, self.offset) for p, k in of.items()}"
-        " for t, of in self._versions.items()}\n",
+        "entries that are near have one version",
+        "views/versions.py",
+        "offset << 4 | op",
+        "offset >> 3 << 4 | op",
         TORN,
     ),
     Mutant(

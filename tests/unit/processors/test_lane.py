@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
+import msgspec
 import pytest
 
 from processors.decode import Decoder
@@ -13,11 +14,15 @@ from processors.lanes.hops_kafka import SendFailedError
 from processors.lanes.lane import Lane
 from processors.lanes.loop import LaneLoop
 from processors.lanes.shards import Lanes
+from processors.lanes.stages import Message
+from schemas import records_codec
+from schemas.entries import RecordEntry
 from schemas.topics import EDGES, FANOUT, RECORDS
 from tests.support.fast_network import TIGHT, FastNetwork, dids
 from tests.support.lane_rig import CATALOGUE, PLAN, MemoryHops, Rig, Torn
 from tests.support.random_network import RandomNetwork
 from views import ALL
+from views.store import Progress
 
 SHARDS = 2
 SHARD = 1  # has accounts, and so has the other
@@ -170,3 +175,39 @@ async def test_when_one_lane_fails_no_other_takes_anything_more(rig):
     assert told == [failure]
     assert [lane.entries for lane in opened] == [0, 0]
     await lanes.close()
+
+
+async def test_entries_whose_rows_are_there_are_done_though_progress_was_not_saved(rig):
+    """Some keys were written twice in the batch: what an earlier entry said is not said again over a later one's."""
+    entries = [
+        records_codec.decode(message.key, message.value, message.headers, message.offset)
+        for message in rig.records[SHARD]
+    ]
+    entries = [entry for entry in entries if isinstance(entry, RecordEntry)]
+    gone = {(entry.did, entry.collection, entry.rkey) for entry in entries if entry.value is None}
+    kept = [entry for entry in entries if (entry.did, entry.collection, entry.rkey) not in gone]
+    messages = _dense(kept)
+    assert len({message.key for message in messages}) < len(messages)
+    first = Said(rig.store)
+    await (await lane_of(RECORDS, first)).take(messages)
+    said = Said(rig.store)
+    said.progress_of = _nothing
+
+    await (await lane_of(RECORDS, said)).take(messages)
+
+    assert ("sent", "Edge") in first.events
+    assert ("sent", "Edge") not in said.events
+    assert said.events[0] == ("saved", len(messages))
+
+
+async def _nothing(_topic, _shard):
+    return Progress({}, {}, {})
+
+
+def _dense(entries):
+    """As if nothing had been between them."""
+    made = []
+    for n, entry in enumerate(entries, 1):
+        key, value, headers = records_codec.encode(msgspec.structs.replace(entry, n=n))
+        made.append(Message(n, key, value, headers, 0))
+    return made
