@@ -69,6 +69,9 @@ class Checking:
         account, followers = self._world.accounts[author], self._world.followers[author]
         request = self._calls.create_record(account.token, account.did, post(self._rng))
         status, body, error = await self._pool.ask(request)
+        if error == "dropped":
+            self._recorder.dropped(VISIBLE, due)
+            return
         if status != 200:
             self._recorder.failed(VISIBLE, due, error or f"http_{status}")
             return

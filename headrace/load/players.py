@@ -79,6 +79,7 @@ class Playing:
     async def run(self, begin: float, seconds: float) -> Player:
         """Until the archive or the load ends, and the target has taken what was sent."""
         begin += self._players.begin
+        await asyncio.sleep(max(0.0, begin - time.monotonic()))  # a connection before would have to live through faults
         error, found = "", dict[str, Any]()
         try:
             found = await client.send(
@@ -99,7 +100,8 @@ class Playing:
             if due > 0 and not piece:
                 return
             self.sent += len(piece)
-            yield b"".join(len(data).to_bytes(4, "little") + data for data in piece)
+            if piece:
+                yield b"".join(len(data).to_bytes(4, "little") + data for data in piece)
             await asyncio.sleep(_PIECE)
 
     def prepare(self) -> None:

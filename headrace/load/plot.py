@@ -158,7 +158,10 @@ class Plot(NamedTuple):
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Sequence[int] = ()) -> str:
     """An HTML table of plain text; columns in `words` hold sentences."""
-    tops = "".join(f'<th scope="col">{escape(each)}</th>' for each in head)
+    tops = "".join(
+        f'<th scope="col"{" class=words" if index in words else ""}>{escape(each)}</th>'
+        for index, each in enumerate(head)
+    )
     lines = "".join(
         "<tr>"
         + "".join(

@@ -29,7 +29,7 @@ table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabu
 th, td { text-align: right; padding: .28rem .7rem; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th { color: var(--dim); font-weight: 600; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-td.words { text-align: left; white-space: normal; min-width: 12rem; overflow-wrap: anywhere; }
+th.words, td.words { text-align: left; white-space: normal; min-width: 12rem; overflow-wrap: anywhere; }
 figure { margin: .75rem 0 1.25rem; }
 figcaption { font-size: .9rem; margin-bottom: .25rem; }
 svg { display: block; width: 100%; height: auto; background: var(--card); border: 1px solid var(--line);

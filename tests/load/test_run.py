@@ -183,3 +183,46 @@ def _command(process: psutil.Process) -> str:
     with suppress(psutil.Error):
         return " ".join(process.cmdline())
     return ""
+
+
+async def test_what_never_shows_is_wrong_and_what_came_late_is_not() -> None:
+    from headrace.load.final import SHOWN, look_again
+    from headrace.load.null_server import NullServer
+    from headrace.load.series import Series
+    from headrace.load.world import Account, World
+
+    server = NullServer(b'{"feed":[{"post":{"uri":"late"}},{"post":{"uri":"twice"}},{"post":{"uri":"twice"}}]}')
+    await server.start()
+    series = Series(0, 10)
+    world = World("t", [Account("did:plc:a", "a.test", "token")], [[]], [], {}, [])
+    try:
+        await look_again(server.url, world, [("late", 0), ("lost", 0), ("twice", 0)], series)
+    finally:
+        await server.close()
+
+    assert (series.made[SHOWN], series.failed[SHOWN]) == (3, 2)
+    assert ["lost is there 0 times" in each for each in series.details] == [True, False]
+    assert "twice is there 2 times" in series.details[1]
+
+
+@pytest.mark.parametrize(
+    ("likes", "wrong"), [(2, 1), (3, 0), (4, 0), (5, 1)], ids=["too few", "at least", "at most", "too many"]
+)
+async def test_counts_outside_of_what_was_done_are_wrong(likes, wrong, monkeypatch) -> None:
+    from headrace.load import final
+    from headrace.load.null_server import NullServer
+    from headrace.load.series import Series
+    from headrace.load.world import Account, World
+
+    monkeypatch.setattr(final, "_TRIES", 1)
+    body = b'{"posts":[{"uri":"u","likeCount":%d,"repostCount":0,"replyCount":0}]}' % likes
+    server = NullServer(body)
+    await server.start()
+    series = Series(0, 10)
+    world = World("t", [Account("did:plc:a", "a.test", "token")], [[]], [], {"u": 1}, [])
+    try:
+        await final.compare_counts(server.url, world, {("like", "u"): (2, 3)}, 10, series)
+    finally:
+        await server.close()
+
+    assert (series.made[final.WHAT], series.failed[final.WHAT]) == (3, wrong)
