@@ -37,6 +37,8 @@ def tried(act: Callable[[], int]) -> int:
         return fail(USAGE, str(error))
     except BindError as error:
         return fail(USAGE, str(error))
+    except KeyboardInterrupt:
+        return fail(FAILED, "stopped")
     except BrokenPipeError:  # whoever read our lines has enough of them
         sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 - else closing it fails once more
         return DONE

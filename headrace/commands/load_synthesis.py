@@ -59,6 +59,8 @@ def synthesise_(
                 said = synthesise(Population(seed, accounts, events, rate), writer, workers=processes)._asdict()
     except Refused as refused:
         return fail(REFUSED, str(refused))
+    except KeyboardInterrupt:
+        return fail(FAILED, f"stopped: {out} holds what was made so far")
     except InvariantError as error:
         return fail(FAILED, str(error))
     except OSError as error:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 
 from headrace.load.archive.cut import shown
@@ -42,6 +48,38 @@ def test_a_seed_gives_the_same_archive_on_every_machine(tmp_path: Path) -> None:
 
 def test_any_number_of_processes_gives_the_same_archive(tmp_path: Path) -> None:
     assert make(tmp_path / "a", workers=3).content_hash() == HASH
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_synthesis_that_is_stopped_leaves_a_readable_archive_and_no_process(tmp_path: Path, number: int) -> None:
+    arguments = ["--accounts", "50", "--events", "1000000", "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "headrace", "load", "synthesise", str(tmp_path / "a"), *arguments],
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    try:
+        until = time.monotonic() + 60
+        while not list(tmp_path.glob("a/*.frames")) and time.monotonic() < until:
+            assert process.poll() is None
+            time.sleep(0.01)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        assert process.stderr is not None
+        said = process.stderr.read()  # to its end: every process that could write has ended
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+    _, alive = psutil.wait_procs(workers, 30)
+    archive = Archive(tmp_path / "a")
+
+    assert len(workers) >= 2
+    assert alive == []
+    assert b"Traceback" not in said
+    assert process.returncode == (1 if number == signal.SIGINT else -9)
+    assert sum(1 for _ in archive.items()) >= 1_024
+    assert Verifier(archive).run().failures == {}
 
 
 def test_another_seed_gives_another_archive(tmp_path: Path) -> None:

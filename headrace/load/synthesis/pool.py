@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from heapq import merge
 from itertools import chain
@@ -120,6 +121,12 @@ def _end(process: multiprocessing.process.BaseProcess, end: Connection) -> None:
 
 
 def _work(end: Connection, population: Population, index: int, workers: int, spill: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked: it ends us
+    with suppress(BrokenPipeError, ConnectionResetError, EOFError):  # it has ended without
+        _send_all(end, population, index, workers, spill)
+
+
+def _send_all(end: Connection, population: Population, index: int, workers: int, spill: Path) -> None:
     accounts = Accounts(population.seed)
     end.send([accounts.did(number) for number in range(index, population.accounts, workers)])
     dids = end.recv()
