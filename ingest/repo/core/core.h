@@ -73,7 +73,7 @@ uint8_t *entry_encode(uint8_t *out, const Entry *entry, const uint8_t *before, u
 /* The canonical bytes of a node whose kids all have CIDs, into *buffer of *room bytes, which grows. Their size; 0: none */
 size_t node_encode(Arena *arena, const Node *node, uint8_t **buffer, size_t *room);
 
-/* tree.c, car.c: the functions of the module */
+/* invert.c, car.c: functions of the module */
 PyObject *core_invert(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 PyObject *core_read_blocks(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 
