@@ -1,7 +1,7 @@
 """A process of the measured cluster: `python -m tests.bench.cluster_worker derive|process` and what `main` takes.
 
 As the roles run it (uvloop, settings as they ship), without what surrounds them. Prints `ready`; ends on SIGTERM.
-`profile` in the environment HEADRACE_BENCH_PROFILE writes where the time of its loop went to that file.
+HEADRACE_BENCH_PROFILE in the environment names a file for a profile of its loop.
 """
 
 from __future__ import annotations
