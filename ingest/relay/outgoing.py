@@ -139,6 +139,8 @@ class Outgoing:
                 asked = True
                 await self._tell(socket.ping(), url)
                 continue
+            except (aiohttp.ClientError, OSError) as error:
+                raise Refused(RelayReason.HOST_CLOSED, f"{url}: {type(error).__name__}") from error
             asked = False
             if message.type is kinds.BINARY:
                 yield message.data

@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ingest.relay import resync
+from ingest.repo.keys import PrivateKey
 from schemas.entries import Commit, Diff
 from tests.relay.world.host import Host, Member
 from tests.relay.world.people import People
@@ -54,7 +55,7 @@ async def test_a_gap_is_filled_and_what_came_meanwhile_is_taken_in_order(tmp_pat
             assert world.dropped == {"discontinuous": 1, "rev_stale": 1}
 
 
-async def test_a_repo_that_lies_is_refused_and_asked_for_again(tmp_path: Path) -> None:
+async def test_a_repo_that_lies_is_refused_and_asked_for_again(tmp_path: Path, monkeypatch) -> None:
     people = People()
     async with Host(people) as host:
         member = host.add(1)
@@ -77,12 +78,15 @@ async def test_a_repo_that_lies_is_refused_and_asked_for_again(tmp_path: Path) -
                 case 5:
                     return web.Response(body=before)
                 case 6:
+                    return web.Response(body=forged)
+                case 7:
                     raise web.HTTPFound("http://10.0.0.1/")
             return web.Response(body=car)
 
         async with World(tmp_path, people, crawl=(host.name,)) as world:
             await world.taken(host)
             world.relay.resync._first_pause = 0.001
+            monkeypatch.setattr(resync, "TRIES", 9)
             stranger = host.add(2)
             stranger.write()
             await host.say(member.write())
@@ -92,11 +96,16 @@ async def test_a_repo_that_lies_is_refused_and_asked_for_again(tmp_path: Path) -
             old = Member(1)
             old.write()
             before = old.car()
+            thief = Member(1)
+            thief.key = PrivateKey.from_bytes("k256", (99).to_bytes(32, "big"))
+            thief.clock = member.clock + 10_000
+            thief.write(2)
+            forged = thief.car()
             member.write(3)
             await host.say(member.write())
             await world.taken(host)
 
-            assert len(tries) == 7
+            assert len(tries) == 8
             assert stands_at(world, member)
             assert world.relay.resync.failures == {
                 "repo_status": 1,
@@ -104,6 +113,7 @@ async def test_a_repo_that_lies_is_refused_and_asked_for_again(tmp_path: Path) -
                 "car_hash": 1,
                 "field_mismatch": 1,
                 "repo_behind": 1,
+                "signature": 1,
                 "address_blocked": 1,
             }
 
