@@ -19,11 +19,12 @@ import faust
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
+from faust.auth import Credentials, SASLCredentials, SSLCredentials
 from faust.exceptions import ConsumerNotStarted
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types import TP
 
-from ingest.log_kafka.client import KafkaSettings, new_consumer, new_producer
+from ingest.log_kafka.client import KafkaSettings, new_consumer, new_producer, tls
 from processors.lanes.hops_kafka import KafkaHops
 from processors.lanes.lane import LaneStore
 from processors.lanes.markers_kafka import Markers
@@ -243,6 +244,19 @@ class _App(faust.App):
         """It has nothing to keep."""
 
 
+def _credentials(kafka: KafkaSettings) -> Credentials | None:
+    """For the producer that Faust starts and nothing sends by."""
+    context = tls(kafka)
+    if kafka.security.startswith("SASL"):
+        return SASLCredentials(
+            username=kafka.sasl_username,
+            password=kafka.sasl_password,
+            ssl_context=context,
+            mechanism=kafka.sasl_mechanism or "PLAIN",
+        )
+    return None if context is None else SSLCredentials(context)
+
+
 def build_app(
     kafka: KafkaSettings,
     group: str,
@@ -253,6 +267,7 @@ def build_app(
     app = _App(
         group,
         broker=f"kafka://{kafka.servers.replace(',', ';kafka://')}",
+        broker_credentials=_credentials(kafka),
         broker_commit_every=2**62,
         broker_commit_interval=_NEVER_SECONDS,
         broker_commit_livelock_soft_timeout=_NEVER_SECONDS,
