@@ -65,7 +65,7 @@ async def river(
         ending.push_async_callback(runner.stop)
         await runner.start()
         await copy(kafka, commits)
-        await derived_all(kafka, derive, shards)
+        await derived_all(kafka, derive, shards, SECONDS)
         ends = await ends_of(kafka, RECORDS, shards)
         await caught_up(store, [ends[shard] for shard in range(shards)], runner, SECONDS)
         yield store, derive

@@ -100,10 +100,10 @@ async def run_derive(
     return worker
 
 
-async def caught_up(settings: KafkaSettings, worker: DeriveWorker, shards: int) -> None:
+async def caught_up(settings: KafkaSettings, worker: DeriveWorker, shards: int, seconds: float = PATIENCE) -> None:
     """Return once a worker that has every shard has come to the end of `commits` as it is now, or raise its failure."""
     ends = await ends_of(settings, COMMITS, shards)
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(seconds):
         while any(worker.places.get(shard, 0) < end for shard, end in ends.items()):
             if worker.failure is not None:
                 raise worker.failure
