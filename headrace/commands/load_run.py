@@ -29,7 +29,7 @@ from headrace.load.population import SetUpError
 from headrace.load.progress import Progress
 from headrace.load.report import report
 from headrace.load.result import Result, ResultError, read
-from headrace.load.run import Run
+from headrace.load.run import Run, StoppedError
 from headrace.load.target import TargetError
 from schemas.errors import Refused
 
@@ -63,7 +63,7 @@ def run(
         return fail(USAGE, f"{error.filename}: {error.strerror}")
     try:
         result, histograms = asyncio.run(_run(found, named, short=short))
-    except (TargetError, SetUpError, PlayerError) as error:
+    except (TargetError, SetUpError, PlayerError, StoppedError) as error:
         return fail(FAILED, str(error))
     write_all(result, histograms, out)
     show(_summary(result, out), as_json=as_json)

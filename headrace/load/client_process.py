@@ -63,6 +63,7 @@ class Client:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until the load's end, and until what is in flight is answered or out of time."""
+        await self.pool.open_ahead(self._job.begin - 0.1)
         saying = asyncio.create_task(self._report())
         driving = asyncio.create_task(self._drive())
         stopping = asyncio.create_task(stop.wait())

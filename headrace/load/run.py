@@ -10,8 +10,10 @@ import asyncio
 import os
 import secrets
 import time
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from headrace.load import machine
 from headrace.load.clients import Clients
@@ -30,6 +32,11 @@ from headrace.load.world import World
 _START_SECONDS = 3.0  # for client processes to be there when the load begins
 _GRACE = 3.0  # seconds of errors that are counted after a target has died
 _SET_UP_SETTLES = 900.0
+T = TypeVar("T")
+
+
+class StoppedError(Exception):
+    """The run was told to end before there was a load."""
 
 
 class Run:
@@ -55,7 +62,7 @@ class Run:
         self.series = Series(plan.judged_from, plan.load.timeout + 3)
 
     async def result(self) -> Result:
-        """Raises TargetError, SetUpError, PlayerError: then there was no load, and nothing to report."""
+        """Raises TargetError, SetUpError, PlayerError, StoppedError: then there was no load, and nothing to report."""
         facts = machine.facts()
         try:
             await self._target.start()
@@ -66,10 +73,10 @@ class Run:
     async def _loaded(self, facts: dict[str, str]) -> Result:
         plan, begun = self._plan, time.monotonic()
         tag = f"t{secrets.token_hex(4)}"
-        world = await Builder(plan, self._target.url, tag, self._progress.say).build()
+        world = await self._unless_stopped(Builder(plan, self._target.url, tag, self._progress.say).build())
         made = time.monotonic() - begun
         world.save(self._folder / "world")
-        playing = await self._prepared()
+        playing = await self._unless_stopped(self._prepared())
         started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._begin = time.monotonic() + _START_SECONDS
         clients = Clients(plan, self._target.url, self._folder / "world", self.series)
@@ -77,7 +84,7 @@ class Run:
         tasks = [asyncio.create_task(sampler.run())]
         settled_seconds = None
         try:
-            await self._ready(sampler)
+            await self._unless_stopped(self._ready(sampler))
             self._begin = time.monotonic() + _START_SECONDS
             sampler.restart(self._begin)
             await clients.start(self._begin)
@@ -126,6 +133,19 @@ class Run:
             notes=self._notes,
         )
         return found.with_verdicts(verdicts(found))
+
+    async def _unless_stopped(self, step: Coroutine[Any, Any, T]) -> T:
+        """What a step of the set-up gives. Raises StoppedError when told to stop before it is done."""
+        working, stopping = asyncio.create_task(step), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise StoppedError("stopped before the load began: there is nothing to report")
+            return working.result()
+        finally:
+            for task in (working, stopping):
+                task.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
 
     async def _prepared(self) -> list[Playing]:
         plan = self._plan

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 MOST_ANSWER = 64 * 1024 * 1024  # bytes
 _MOST_HEAD = 65_536
 _SWEEP = 0.05
+_AHEAD = 32
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,12})", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:[ \t]*chunked", re.IGNORECASE)
 _CLOSE = re.compile(rb"\r\nconnection:[ \t]*close", re.IGNORECASE)
@@ -166,6 +167,28 @@ class Pool:
                 waiter.set_result((status, body, error))
 
         return await waiter if self.send(request, done) else (0, b"", "dropped")
+
+    async def open_ahead(self, until: float) -> None:
+        """Open as many connections as may be in flight, a few at a time, until a moment of CLOCK_MONOTONIC.
+
+        A burst that opens a thousand at once overflows the listener's queue, and then measures TCP's retries.
+        """
+        loop = asyncio.get_running_loop()
+        while len(self._free) < self._limit and time.monotonic() < until:
+            some = min(_AHEAD, self._limit - len(self._free))
+            opening = (
+                loop.create_connection(lambda: Connection(self), self.host, self._port, ssl=self._tls)
+                for _ in range(some)
+            )
+            try:
+                async with asyncio.timeout(max(0.01, until - time.monotonic())):
+                    found = await asyncio.gather(*opening, return_exceptions=True)
+            except TimeoutError:
+                return
+            opened = [each[1] for each in found if not isinstance(each, BaseException)]
+            self._free.extend(opened)
+            if len(opened) < some:
+                return  # whoever is refused now is counted when it matters
 
     async def drained(self, seconds: float) -> None:
         """Returns when nothing is in flight, or after so long."""
