@@ -62,7 +62,10 @@ class Shard(NamedTuple):
 
 
 class FirehoseHub:
-    """`shown(did)` says which accounts this listener shows (a PDS: those it hosts)."""
+    """`shown(did)` says which accounts this listener shows (a PDS: those it hosts).
+
+    `server` is what it says in the Server header; None for what every answer says.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,9 @@ class FirehoseHub:
         *,
         ring_frames: int = RING_FRAMES,
         ring_bytes: int = RING_BYTES,
+        server: str | None = None,
     ) -> None:
+        self.server = server
         self._log = log
         self._shown = shown
         self._ring_frames = ring_frames

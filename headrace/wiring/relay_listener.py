@@ -30,7 +30,7 @@ from headrace.wiring.cluster import about, role_metrics
 from headrace.wiring.views import LOG
 from ingest.log import FirehoseReader
 from ingest.log_sqlite.log import SqliteLog
-from ingest.relay.directory import HostDirectory, RelayDirectory
+from ingest.relay.directory import RELAY_SERVER, HostDirectory, RelayDirectory
 from schemas import lexicon
 
 DICTIONARY_MAX = 16 * 1024 * 1024  # bytes; Jetstream's has 110 KB
@@ -81,7 +81,7 @@ async def serve(
 ) -> FirehoseHub:
     """The public listener. Raises SettingsError for a dictionary that cannot be read."""
     config = shared.server_config(settings, bound, admin_token=admin_token, offers=())
-    hub = FirehoseHub(log, lambda _did: True)
+    hub = FirehoseHub(log, lambda _did: True, server=RELAY_SERVER)
     running.keep(hub.run(), "firehose")
     jetstream = Jetstream(JetstreamLines(log), JetstreamMetrics(running.registry), _dictionary(settings))
     services = Services(

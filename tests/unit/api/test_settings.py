@@ -92,6 +92,18 @@ VALUES: dict[str, tuple[object, str, str]] = {
     "cql_driver": ("acsylla", "scylla-driver", "acsylla"),
     "cql_epoch": (1, "2", "3"),
     "reads_at_once": (100, "101", "102"),
+    "relay_crawl": (["a.test"], "b.test,d.test", "c.test"),
+    "relay_upstreams": (["wss://a.test"], "wss://b.test,wss://d.test", "wss://c.test"),
+    "relay_port": (11, "12", "13"),
+    "relay_processes": (1, "2", "3"),
+    "relay_lenient": (True, "false", "true"),
+    "relay_backlog": (False, "true", "false"),
+    "relay_whole_repos": (True, "false", "true"),
+    "relay_host_accounts": (10, "11", "12"),
+    "relay_new_hosts_day": (10, "11", "12"),
+    "relay_account_events_hour": (10, "11", "12"),
+    "relay_repo_limit": (2_000_000, "2000001", "2000002"),
+    "jetstream_dictionary": ("a", "b", "c"),
 }
 
 

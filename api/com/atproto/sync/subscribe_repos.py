@@ -50,6 +50,8 @@ async def handle(ctx: Ctx) -> web.StreamResponse:
         raise unavailable(f"{SUBSCRIBERS_MAX} subscribers already; try again later")
     if hasattr(ctx.services, "relay"):
         socket.headers["Server"] = RELAY_SERVER
+    if hub.server is not None:
+        socket.headers["Server"] = hub.server
     await socket.prepare(request)
     metrics = ctx.services.metrics
     sender = asyncio.ensure_future(_send(socket, Outlet(request), hub, wanted, metrics))
