@@ -89,7 +89,7 @@ async def intake(port: int, processes: int, folder: Path) -> list[Row]:
     name = f"127.0.0.1:{port}"
     await relay.add_host(name)
     await relay.set_limits(name, HostLimits(ACCOUNTS, 10**6, 10**9, 10**9), trusted=True)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         while not (known := relay.host(name)) or (known.seq or 0) < EVENTS:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
     seconds, cpu = time.perf_counter() - begin, used(pids) - before
