@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 
 .PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster test-relay test-load test-chart test-ops \
-        chaos mutants stack cluster lock docs bench bench-relay bench-cluster ci clean
+        chaos mutants stack cluster lock docs monitoring bench bench-relay bench-cluster ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -85,6 +85,9 @@ mutants: setup ## seeded faults in delivery, order, counting and rebuild, each w
 
 docs: setup ## write docs/{settings,metrics,endpoints,views}.md from the code
 	$(BIN)/python -m tests.support.docs
+
+monitoring: setup ## write helm/rules from tests/support/monitoring
+	$(BIN)/python -m tests.support.monitoring
 
 lock: setup ## resolve pyproject.toml into requirements.lock, and what an image needs of it into requirements-runtime.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group dev pyproject.toml --output-file requirements.lock
