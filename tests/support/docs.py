@@ -85,7 +85,7 @@ REASONS: dict[str, tuple[tuple[type[StrEnum], ...], tuple[str, ...]]] = {
 _ENDPOINTS_HEAD = """\
 # Endpoints
 
-All on the XRPC port, below `/xrpc/`. Every other method of the lexicons answers 501 `MethodNotImplemented`. Inputs and parameters are validated against the lexicons before an endpoint sees them.
+All on the XRPC port (a relay's on `relay_port`), below `/xrpc/`. Every other method of the lexicons answers 501 `MethodNotImplemented`. Inputs and parameters are validated against the lexicons before an endpoint sees them.
 
 | auth | who may call |
 |---|---|
