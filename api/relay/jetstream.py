@@ -154,9 +154,10 @@ class Jetstream:
         await subscriber.greeted.wait()
         while True:
             await lines.wait(after)
+            newest = lines.newest()
             found = await lines.read(after, _PAGE)
-            if found:
-                after = found[-1][0]
+            # With nothing there, the log has dropped what lay between: it is passed over.
+            after = found[-1][0] if found else max(after, newest)
             try:
                 self._metrics.lines.inc(await subscriber.tell(line for _, each in found for line in each))
             except TimeoutError:
