@@ -192,12 +192,11 @@ class Intake:
         did = message.did
         if self._hosted(did):
             raise Refused(RelayReason.HOSTED_HERE, f"{did} is hosted here: only its PDS writes it")
-        if self._quota is not None and not again and source.kind != "file" and not self._quota.take(did):
-            raise Refused(RelayReason.ACCOUNT_QUOTA, f"{did} has sent all that an account may in an hour")
         if isinstance(message, AccountMessage):
             return await self._account(source, message, fresh=again)
         fresh = again or (isinstance(message, IdentityMessage) and source.refreshes.take())
         document = await self._document(source, did, fresh=fresh)
+        self._count(source, did)
         self._see(source, did, document)
         if isinstance(message, IdentityMessage):
             return await self._identity(did, document, fresh=fresh)
@@ -274,6 +273,7 @@ class Intake:
                 raise
         else:
             self._see(source, did, document)
+        self._count(source, did)
         await self._log.append(Account(did, status_of(message)))
         return "account"
 
@@ -301,6 +301,11 @@ class Intake:
             if is_authoritative(source.name, document.pds):
                 return document
         raise Refused(RelayReason.NOT_AUTHORITATIVE, f"{did} is at {document.pds or 'no host'}, not at {source.name}")
+
+    def _count(self, source: Source, did: Did) -> None:
+        """After it is known who may speak for the account: else anybody could use up what it may send."""
+        if self._quota is not None and source.kind != "file" and not self._quota.take(did):
+            raise Refused(RelayReason.ACCOUNT_QUOTA, f"{did} has sent all that an account may in an hour")
 
     def _see(self, source: Source, did: Did, document: DidDocument) -> None:
         if self._accounts is None:

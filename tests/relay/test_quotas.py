@@ -68,6 +68,22 @@ async def test_an_account_that_sends_too_much_is_dropped_and_caught_up_with(tmp_
             assert world.paths(noisy.did) == sorted(noisy.records)
 
 
+async def test_nobody_else_can_use_up_what_an_account_may_send(tmp_path: Path) -> None:
+    people = People()
+    async with Host(people) as home, Host(people) as liar:
+        member = home.add(1)
+        commits = [member.write() for _ in range(5)]
+        await liar.say(*commits, *commits)
+        async with World(tmp_path, people, crawl=(liar.name,), account_events_hour=5) as world:
+            await world.taken(liar)
+            assert world.dropped == {"not_authoritative": 10}
+            await home.say(*commits)
+            await world.relay.add_host(home.name)
+            await world.taken(home)
+
+            assert len(await world.entries()) == 5
+
+
 async def test_one_account_that_is_slow_holds_up_its_own_host_alone(tmp_path: Path) -> None:
     people = People()
     async with Host(people) as slow, Host(people) as quick:
