@@ -73,7 +73,8 @@ def test_the_command_compares_files(tmp_path) -> None:
 
 
 def test_every_measure_can_be_asked_of_a_result() -> None:
-    found = {measure: measured(measure, result()) for measure in MEASURES}
+    whole = result()
+    found = {measure: measured(measure, whole) for measure in MEASURES}
 
     of_timelines = {name: value for name, value in found.items() if name.endswith(".getTimeline")}
     assert all(value is not None for value in of_timelines.values())
