@@ -1,6 +1,6 @@
 """Ways to break one rule of the cluster's paths: delivery, dedupe, order, verdict, counting, rebuild.
 
-Each has the tests that were said to notice before it was run; the quickest that can.
+Each names the quickest tests that notice. Which were first predicted wrongly is in docs/reliability.md.
 """
 
 from __future__ import annotations
