@@ -56,7 +56,7 @@ test-load: setup ## archives, synthesis, replay, readers, the shipped plans in s
 test-chart: setup ## the Helm chart rendered, checked against Kubernetes' schemas; the image
 	$(BIN)/pytest tests/chart
 
-test-ops: setup ## rules and dashboards against a real Prometheus, pages in a real browser
+test-ops: setup ## alert rules by promtool, their runbooks, and the metrics that both name
 	$(BIN)/pytest tests/ops
 
 chaos: setup ## the cluster's faults, longer and more of them (SEED=N makes one run again)

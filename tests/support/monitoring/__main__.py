@@ -1,4 +1,4 @@
-"""`python -m tests.support.monitoring` writes helm/rules and helm/dashboards anew."""
+"""`python -m tests.support.monitoring` writes helm/rules anew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ def main() -> None:
     made = rules.files()
     for folder in {path.parent for path in made}:
         for old in folder.iterdir():
-            if old.suffix in (".yaml", ".json") and old not in made:
+            if old.suffix == ".yaml" and old not in made:
                 old.unlink()
     for path, text in made.items():
         path.write_text(text)

@@ -88,10 +88,11 @@ PROCESSES = (
         PAGE,
         "10m",
         "headrace_data_free_bytes / headrace_data_size_bytes < 0.1"
-        " or predict_linear(headrace_data_free_bytes[6h], 86400) < 0",
+        " or headrace_data_free_bytes / headrace_data_size_bytes < 0.5"
+        " and predict_linear(headrace_data_free_bytes[6h], 86400) < 0",
         "The volume of {{ $labels.instance }} fills",
-        "Less than a tenth is left, or at the pace of six hours nothing will be within a day.",
-        {f"headrace_data_free_bytes{_ONE}": "1000-10x60", f"headrace_data_size_bytes{_ONE}": "1000x60"},
+        "Less than a tenth is left, or less than half and at the pace of six hours nothing will be within a day.",
+        {f"headrace_data_free_bytes{_ONE}": "900-10x60", f"headrace_data_size_bytes{_ONE}": "1000x60"},
         {f"headrace_data_free_bytes{_ONE}": "500+0x60", f"headrace_data_size_bytes{_ONE}": "1000x60"},
     ),
 )
@@ -319,11 +320,14 @@ NETWORK = (
         "HeadraceLogRefuses",
         TICKET,
         "15m",
-        "sum by (reason) (rate(headrace_log_rejected_entries_total[15m])) > 0.1",
+        'sum by (reason) (rate(headrace_log_rejected_entries_total{reason!="duplicate"}[15m])) > 0.1',
         "The verdict refuses entries: {{ $labels.reason }}",
         "What was built or verified here does not follow the account's head, {{ $value }} a second.",
-        {'headrace_log_rejected_entries_total{reason="discontinuous"}': "0+60x60"},
-        {'headrace_log_rejected_entries_total{reason="discontinuous"}': "0+1x60"},
+        {'headrace_log_rejected_entries_total{reason="prev_data_mismatch"}': "0+60x60"},
+        {
+            'headrace_log_rejected_entries_total{reason="prev_data_mismatch"}': "0+1x60",
+            'headrace_log_rejected_entries_total{reason="duplicate"}': "0+60x60",
+        },
     ),
     Alert(
         "HeadraceRelayDropsMuch",
