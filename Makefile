@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster test-relay test-load test-chart test-ops \
+.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster test-relay test-load test-chart test-ops tools \
         chaos mutants stack cluster lock docs monitoring bench bench-relay bench-cluster ci clean
 
 help: ## list the targets
@@ -46,6 +46,9 @@ test-oracle: setup ## the independent model, and crashes at every named point
 
 test-cluster: setup ## the same river on Kafka and a CQL store
 	$(BIN)/pytest -m cluster tests/contracts tests/cluster tests/chaos
+
+tools: setup ## install the programs that tests use and that are no Python (Go, Debian); else each test does
+	$(BIN)/python -m tests.support.tools
 
 test-relay: setup ## other people's hosts: hostile networks, crashes, programs of others
 	$(BIN)/pytest tests/relay

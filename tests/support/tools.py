@@ -1,9 +1,11 @@
-"""Programs that tests use and that no Python package brings: `need("helm")` is a path, or a skip with a line.
+"""Programs that tests use and that are no Python: `need("helm")` is a path, or a skip with a line.
 
 A program in PATH is taken when its version does not matter to the tests; else it is installed once into .cache/tools
 (HEADRACE_TOOLS_CACHE names another folder): Go programs by `go install` at a pinned version, Debian's from its
 packages, without starting their services. Several processes may ask at once: one installs, the others wait. In CI
 nothing is skipped. Does not own what runs on a JVM (`devstack/jars.py`).
+
+    python -m tests.support.tools    installs all of them, so that no test waits for a compiler
 """
 
 from __future__ import annotations
@@ -36,6 +38,10 @@ class GoProgram(NamedTuple):
     version: str
 
 
+class Locked(NamedTuple):
+    """A program that a package of the locked environment brings."""
+
+
 class DebianFiles(NamedTuple):
     """A program out of a Debian package that needs little beside the C library: unpacked, not installed."""
 
@@ -50,12 +56,12 @@ class DebianPackage(NamedTuple):
     file: str
 
 
-Source = GoProgram | DebianFiles | DebianPackage
+Source = Locked | GoProgram | DebianFiles | DebianPackage
 
 TOOLS: dict[str, Source] = {
     "goat": GoProgram("github.com/bluesky-social/indigo/cmd/goat", "v0.0.0-20250813051257-8be102876fb7"),
     "tap": GoProgram("github.com/bluesky-social/indigo/cmd/tap", "v0.0.0-20260605210604-af2fec94f34c"),
-    "helm": GoProgram("helm.sh/helm/v3/cmd/helm", "v3.21.4"),
+    "helm": Locked(),
     "prometheus": DebianFiles("prometheus", "usr/bin/prometheus"),
     "promtool": DebianFiles("prometheus", "usr/bin/promtool"),
     "chromium": DebianPackage("chromium", "/usr/bin/chromium"),
@@ -117,6 +123,11 @@ def npm_project(folder: Path, *, build: str | None = None) -> Path:
 def find(name: str) -> Path:
     """As `need`, outside of a test. Raises ToolUnavailableError."""
     source = TOOLS[name]
+    if isinstance(source, Locked):
+        program = Path(sys.executable).parent / name
+        if not program.exists():
+            raise ToolUnavailableError("`make setup` installs it")
+        return program
     if isinstance(source, GoProgram):
         folder = CACHE / f"{name}-{source.version}"
         return cached(folder, folder / name, lambda: _go(source, folder))
@@ -210,3 +221,19 @@ def _after_update(step: Callable[[], None]) -> None:
             raise
         run("apt-get", "update", "--quiet")
         step()
+
+
+def main() -> int:
+    """The exit code: 1 when a program is lacking, which its line names."""
+    code = 0
+    for name in TOOLS:
+        try:
+            print(f"{name}: {find(name)}", flush=True)
+        except ToolUnavailableError as error:
+            print(f"{name}: lacking, its tests are skipped: {error}", file=sys.stderr)
+            code = 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
