@@ -48,10 +48,15 @@ class VerifierPool:
         """Bring all processes up. Raises InvariantError when they do not come."""
         self._failure = None
         try:
-            await asyncio.gather(*(process.start() for process in self._processes))
+            # All to their end: one that still starts would bring up a process behind `close`.
+            ends = await asyncio.gather(*(process.start() for process in self._processes), return_exceptions=True)
         except BaseException:
             await self.close()
             raise
+        failed = next((end for end in ends if end is not None), None)
+        if failed is not None:
+            await self.close()
+            raise failed
 
     async def close(self) -> None:
         """End all processes; whoever still waits gets an InvariantError. May be called twice."""

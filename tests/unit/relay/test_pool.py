@@ -256,6 +256,29 @@ async def test_processes_that_do_not_come_up_are_our_fault(monkeypatch):
     assert pool.pids == []
 
 
+async def test_a_pool_that_does_not_start_has_ended_all_its_processes_before_it_says_so(monkeypatch):
+    """The first gives up while the second has yet to come up."""
+    pool = VerifierPool(2)
+    first, second = pool._processes
+    start = second.start
+
+    async def fails():
+        raise InvariantError("did not come up")
+
+    async def late():
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await start()
+
+    monkeypatch.setattr(first, "start", fails)
+    monkeypatch.setattr(second, "start", late)
+    with pytest.raises(InvariantError, match="did not come up"):
+        await pool.start()
+
+    assert pool.pids == []
+    assert len(asyncio.all_tasks()) == 1
+
+
 async def test_a_process_that_cannot_be_replaced_stops_the_pool(monkeypatch):
     account, messages = chain(0, 2)
     async with VerifierPool(1) as pool:
