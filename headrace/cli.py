@@ -17,6 +17,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from headrace import client, logs
+from headrace.commands import doctor as cli_doctor
 from headrace.commands import load as cli_load
 from headrace.commands import roles as cli_roles
 from headrace.commands import views as cli_views
@@ -152,7 +153,7 @@ def command_line() -> cyclopts.App:
         ),
         version=lambda: f"headrace {version('headrace')}",
     )
-    for each in (up, status, *cli_roles.COMMANDS):
+    for each in (up, status, cli_doctor.doctor, *cli_roles.COMMANDS):
         whole.command(each)
     for group in (ingest, *cli_load.groups(), *cli_roles.groups(), *cli_views.groups()):
         whole.command(group)

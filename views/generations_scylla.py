@@ -17,6 +17,15 @@ from views.migrations import locked, migrate
 _LOCK = "generations"
 
 
+async def live_in(session: CqlSession, settings: CqlSettings) -> str | None:
+    """The name of the generation that is read; None also in a store that has no registry. Changes nothing."""
+    made = await session.admin(
+        "SELECT table_name FROM system_schema.tables WHERE keyspace_name = %s AND table_name = 'live'",
+        (settings.keyspace,),
+    )
+    return await CqlRegistry(session, settings).live() if made else None
+
+
 class CqlRegistry:
     """`views.generations.Registry` and `Skips`; make one with `open`."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from schemas.errors import InvariantError
 from views.generations import FIRST, Generation, GenerationError, Skip, named
 
 FILE = "generations.sqlite"
@@ -29,6 +30,33 @@ def file_of(directory: Path, name: str) -> Path:
     return directory / ("views.sqlite" if name == FIRST else f"views.{name}.sqlite")
 
 
+def read(directory: Path) -> list[Generation]:
+    """What `all` of the directory's registry answers, beside a process that has it open; changes nothing.
+
+    Raises InvariantError for a file that is no registry.
+    """
+    try:
+        connection = apsw.Connection(str(directory / FILE), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.set_busy_timeout(5_000)
+            return _all(connection)
+        finally:
+            connection.close()
+    except apsw.Error as error:
+        raise InvariantError(
+            f"{directory / FILE}: expected the registry of generations, found {error}: move it and views*.sqlite away"
+            " and start; they are built again"
+        ) from error
+
+
+def _all(connection: apsw.Connection) -> list[Generation]:
+    rows = connection.execute("SELECT name, state, shape, source, created, shards FROM generations ORDER BY place")
+    return [
+        Generation(name, state, shape, msgspec.json.decode(source, type=dict[str, str]), created, shards)
+        for name, state, shape, source, created, shards in rows
+    ]
+
+
 class SqliteRegistry:
     """`views.generations.Registry` and `Skips`."""
 
@@ -40,13 +68,7 @@ class SqliteRegistry:
         self._connection.execute(_TABLES)
 
     async def all(self) -> list[Generation]:
-        rows = self._connection.execute(
-            "SELECT name, state, shape, source, created, shards FROM generations ORDER BY place"
-        )
-        return [
-            Generation(name, state, shape, msgspec.json.decode(source, type=dict[str, str]), created, shards)
-            for name, state, shape, source, created, shards in rows
-        ]
+        return _all(self._connection)
 
     async def add(self, generation: Generation) -> None:
         with self._connection:

@@ -1,0 +1,100 @@
+"""Which checks are made: what the settings name, in the order in which one leads to the next.
+
+A data directory is looked at where there is one, or where nothing of a cluster is set. Does not own the checks.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from headrace.doctor import directory, files, plc
+from headrace.doctor.finding import Check, Finding, find
+from headrace.lock import DirectoryError
+from headrace.settings import Settings
+from headrace.wiring.views import LOG
+
+_SECRETS = ("admin_token_file", "kafka_password_file", "kafka_ssl_key", "cql_password_file")
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """What was found, check by check. Changes nothing; raises nothing for what is wrong."""
+    found = [
+        await find(name, partial(directory.secret_file, path))
+        for name in _SECRETS
+        if (path := getattr(settings, name)) is not None
+    ]
+    of_cluster = bool(settings.kafka_servers or settings.cql_hosts)
+    try:
+        there = settings.data.exists()
+    except OSError as error:
+        cure = "run this as its owner, or name another with --data"
+        found.append(
+            Finding("data directory", False, f"{settings.data} cannot be looked for ({error.strerror}): {cure}")
+        )
+    else:
+        if there or not of_cluster:
+            found += await _directory(settings, embedded=not of_cluster)
+    if settings.plc_url is not None:
+        found.append(await find("did:plc directory", partial(plc.answers, settings.plc_url)))
+    if of_cluster:
+        found += await _cluster(settings)
+    return found
+
+
+async def _directory(settings: Settings, *, embedded: bool) -> list[Finding]:
+    data = settings.data
+    if data.exists() and not data.is_dir():
+        message = f"{data} is no directory, expected one, or nothing: name another with --data"
+        return [Finding("data directory", False, message)]
+    room = partial(directory.room, data)
+    if not data.exists():
+        nothing = f"{data} is not there yet: `headrace up` makes it; is another meant, name it with --data"
+        ports = partial(directory.ports, settings, resting=True)
+        return [Finding("data directory", True, nothing), await find("disk", room), await find("ports", ports)]
+    found = [await find("data directory", partial(directory.private, data)), await find("disk", room)]
+    if not found[0].well and not _may_look(settings):
+        return found
+    try:
+        with directory.at_rest(data) as resting:
+            return found + await _inside(settings, embedded=embedded, resting=resting)
+    except DirectoryError as error:
+        return [*found, Finding("process", False, f"expected a lock that can be taken or is held, found: {error}")]
+
+
+async def _inside(settings: Settings, *, embedded: bool, resting: bool) -> list[Finding]:
+    data = settings.data
+    checks: list[tuple[str, Check]] = [("process", partial(directory.process, data, resting=resting))]
+    if embedded or not resting:
+        checks.append(("ports", partial(directory.ports, settings, resting=resting)))
+    checks.append(("files", partial(files.whole, data, resting=resting)))
+    if (data / LOG).exists():
+        checks += [
+            ("log", partial(files.log, settings)),
+            ("clock", partial(files.clock, data)),
+            ("views", partial(files.shape, data)),
+        ]
+    return [await find(*check) for check in checks]
+
+
+def _may_look(settings: Settings) -> bool:
+    try:
+        next(settings.data.iterdir(), None)
+    except OSError:
+        return False
+    return True
+
+
+async def _cluster(settings: Settings) -> list[Finding]:
+    """What a silent broker or store holds is not asked for."""
+    from headrace.doctor import cluster  # noqa: PLC0415 - a data directory needs none of its clients
+
+    found = []
+    for wanted, (first, reach), (then, holds) in (
+        (settings.kafka_servers, ("broker", cluster.broker), ("topics", cluster.topics)),
+        (settings.cql_hosts, ("store", cluster.store), ("views", cluster.generation)),
+    ):
+        if wanted:
+            found.append(await find(first, partial(reach, settings)))
+            if found[-1].well:
+                found.append(await find(then, partial(holds, settings)))
+    return found
