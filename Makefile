@@ -59,7 +59,7 @@ test-load: setup ## archives, synthesis, replay, readers, the shipped plans in s
 test-chart: setup ## the Helm chart rendered, checked against Kubernetes' schemas; the image
 	$(BIN)/pytest tests/chart
 
-test-ops: setup ## alert rules by promtool, their runbooks, and the metrics that both name
+test-ops: setup ## alert rules by promtool, their runbooks, dashboards, and the metrics that these name
 	$(BIN)/pytest tests/ops
 
 chaos: setup ## the cluster's faults, longer and more of them (SEED=N makes one run again)
@@ -89,7 +89,7 @@ mutants: setup ## seeded faults in delivery, order, counting and rebuild, each w
 docs: setup ## write docs/{settings,metrics,endpoints,views}.md from the code
 	$(BIN)/python -m tests.support.docs
 
-monitoring: setup ## write helm/rules from tests/support/monitoring
+monitoring: setup ## write helm/rules and helm/dashboards from tests/support/monitoring
 	$(BIN)/python -m tests.support.monitoring
 
 lock: setup ## resolve pyproject.toml into requirements.lock, and what an image needs of it into requirements-runtime.lock

@@ -1,1 +1,1 @@
-"""What ships for Prometheus: alert rules, written as code. See `__main__.py`."""
+"""What ships for Prometheus and Grafana: alert rules and dashboards, written as code. See `__main__.py`."""

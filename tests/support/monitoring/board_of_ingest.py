@@ -1,0 +1,132 @@
+"""The dashboard of ingest and relay: what comes from other hosts, upstream relays and archives.
+
+Does not own what becomes of it in the log and the views (`boards_flow.py`).
+"""
+
+from __future__ import annotations
+
+from tests.support.monitoring.panels import BAD, WARNING, Board, graph, rate, ratio
+
+INGEST = Board(
+    "ingest",
+    "Ingest and relay",
+    "What is read of other hosts, upstream relays and archives, what of it does not hold, and how accounts catch up.",
+    (
+        (
+            "Taken",
+            (
+                graph(
+                    "Messages of hosts",
+                    "A second, by what they led to.",
+                    "cps",
+                    (rate("headrace_relay_messages_total", "kind"), "{{kind}}"),
+                ),
+                graph(
+                    "Into the log",
+                    "Entries a second, by where they came from.",
+                    "cps",
+                    (rate("headrace_ingest_accepted_entries_total", "source"), "{{source}}"),
+                ),
+                graph(
+                    "Hosts",
+                    "By state. Many offline at once are this machine's network.",
+                    "short",
+                    ("sum by (state) (headrace_relay_hosts)", "{{state}}"),
+                ),
+            ),
+        ),
+        (
+            "Left out",
+            (
+                graph(
+                    "Dropped by the relay",
+                    "Messages and connections that did not hold, by source and reason; at most ten.",
+                    "cps",
+                    (f"topk(10, {rate('headrace_relay_dropped_total', 'source, reason')})", "{{source}}: {{reason}}"),
+                ),
+                graph(
+                    "Not taken into the log",
+                    "Entries that were brought and refused, by source and reason; at most ten.",
+                    "cps",
+                    (
+                        f"topk(10, {rate('headrace_ingest_refused_entries_total', 'source, reason')})",
+                        "{{source}}: {{reason}}",
+                    ),
+                ),
+                graph(
+                    "Share that is dropped",
+                    "Of all messages of a kind of source. Over a tenth for long is an alert.",
+                    "percentunit",
+                    (
+                        ratio(
+                            rate("headrace_relay_dropped_total", "source"),
+                            f"({rate('headrace_relay_messages_total', 'source')}"
+                            f" + {rate('headrace_relay_dropped_total', 'source')})",
+                        ),
+                        "{{source}}",
+                    ),
+                    steps=((0.02, WARNING), (0.1, BAD)),
+                    top=1,
+                ),
+            ),
+        ),
+        (
+            "Catching up",
+            (
+                graph(
+                    "Accounts",
+                    "Those seen of hosts, and those whose repo is to be fetched.",
+                    "short",
+                    ("sum(headrace_relay_accounts)", "seen"),
+                    ("sum(headrace_relay_desynchronized_accounts)", "out of step"),
+                ),
+                graph(
+                    "Repos fetched",
+                    "An hour back: caught up, failed by reason, and given up after the last try.",
+                    "short",
+                    ("sum(increase(headrace_relay_resyncs_total[1h]))", "caught up"),
+                    ("sum(increase(headrace_relay_given_up_resyncs_total[1h]))", "given up"),
+                    (
+                        "topk(8, sum by (reason) (increase(headrace_relay_failed_fetches_total[1h])))",
+                        "failed: {{reason}}",
+                    ),
+                ),
+                graph(
+                    "Held",
+                    "Bytes of messages held until their account has caught up.",
+                    "bytes",
+                    ("sum(headrace_relay_held_bytes)", "held"),
+                ),
+            ),
+        ),
+        (
+            "Cost",
+            (
+                graph(
+                    "Verification",
+                    "What the verdict on one commit is waited for.",
+                    "s",
+                    (
+                        ratio(rate("headrace_relay_verify_seconds_total"), rate("headrace_relay_verified_total")),
+                        "one commit",
+                    ),
+                ),
+                graph(
+                    "Under way",
+                    "Messages read and not yet in the log or refused.",
+                    "short",
+                    ("sum by (source) (headrace_relay_under_way_messages)", "{{source}}"),
+                ),
+                graph(
+                    "Readers",
+                    "Subscribers of the firehose and of /subscribe, and what is sent to them a second.",
+                    "short",
+                    ("sum(headrace_firehose_subscribers)", "firehose subscribers"),
+                    ("sum(headrace_jetstream_subscribers)", "/subscribe subscribers"),
+                    (rate("headrace_firehose_frames_total"), "frames a second"),
+                    (rate("headrace_jetstream_lines_total"), "lines a second"),
+                ),
+            ),
+        ),
+    ),
+)

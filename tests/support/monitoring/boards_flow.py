@@ -1,0 +1,204 @@
+"""Dashboards of what flows: processors and lag, views and store.
+
+Does not own the river as a whole (`board_of_the_river.py`), ingest (`board_of_ingest.py`), what is asked and what must
+never be
+(`boards_requests.py`, `boards_integrity.py`).
+"""
+
+from __future__ import annotations
+
+from tests.support.monitoring.board_of_the_river import BEHIND, WAITING
+from tests.support.monitoring.panels import BAD, FRESH, WARNING, WINDOW, Board, graph, rate
+
+PROCESSORS = Board(
+    "processors",
+    "Processors and lag",
+    "What derive and the lanes take, what waits for them, and who has which shard. Of a cluster, except for the lag.",
+    (
+        (
+            "Lag",
+            (
+                graph(
+                    "Waiting by topic",
+                    "Entries that the next stage has not taken: derive of commits, lanes of the rest. To stay level.",
+                    "short",
+                    (f"sum by (topic) ({WAITING})", "{{topic}}"),
+                    steps=BEHIND,
+                ),
+                graph(
+                    "The shards that wait most",
+                    "At most ten. One alone that grows is stuck, or has a very busy account.",
+                    "short",
+                    (f"topk(10, {WAITING} > 0)", "{{topic}}[{{shard}}]"),
+                    steps=BEHIND,
+                ),
+                graph(
+                    "Age by shard",
+                    "How old the newest entry is that was taken of a shard of records with more to come; at most ten.",
+                    "s",
+                    ("topk(10, max by (shard) (headrace_views_age_seconds))", "records[{{shard}}]"),
+                    steps=FRESH,
+                ),
+                graph(
+                    "Entries behind",
+                    "What each process sees of its own generation.",
+                    "short",
+                    ("max by (instance) (headrace_views_behind_entries)", "{{instance}}"),
+                    steps=BEHIND,
+                ),
+                graph(
+                    "Freshness",
+                    "Of each process' own generation.",
+                    "s",
+                    ("max by (instance) (headrace_views_freshness_seconds)", "{{instance}}"),
+                    steps=FRESH,
+                ),
+                graph(
+                    "Ready",
+                    "1 while the views of a process follow the log.",
+                    "short",
+                    ("min by (instance) (headrace_views_ready)", "{{instance}}"),
+                    top=1,
+                ),
+            ),
+        ),
+        (
+            "Derive",
+            (
+                graph(
+                    "Judged",
+                    "Entries of commits and transactions a second.",
+                    "cps",
+                    (rate("headrace_derive_entries_total", "instance"), "{{instance}} entries"),
+                    (rate("headrace_derive_transactions_total", "instance"), "{{instance}} transactions"),
+                ),
+                graph(
+                    "Refused",
+                    "By the verdict's reason.",
+                    "cps",
+                    (rate("headrace_derive_rejected_entries_total", "reason"), "{{reason}}"),
+                ),
+                graph(
+                    "Oldest open transaction",
+                    "What was written to commits after it began is seen by nobody. Above 60 s somebody died and was"
+                    " not fenced.",
+                    "s",
+                    ("max(headrace_derive_open_transaction_seconds)", "oldest"),
+                    steps=((15, WARNING), (60, BAD)),
+                ),
+            ),
+        ),
+        (
+            "Lanes",
+            (
+                graph(
+                    "Taken",
+                    "Messages a second by topic.",
+                    "cps",
+                    (rate("headrace_lane_entries_total", "topic"), "{{topic}}"),
+                ),
+                graph(
+                    "Shards of each process",
+                    "They ought to be spread evenly; a topic's sum is the number of shards times that of generations.",
+                    "short",
+                    ("sum by (instance, topic) (headrace_lane_shards)", "{{instance}} {{topic}}"),
+                ),
+                graph(
+                    "Shards that change hands",
+                    "Taken, and given up without being closed in time, an hour back. Given up means that a store or"
+                    " a machine is too slow.",
+                    "short",
+                    ("sum by (instance) (increase(headrace_lane_taken_shards_total[1h]))", "{{instance}} taken"),
+                    ("sum by (instance) (increase(headrace_lane_given_up_shards_total[1h]))", "{{instance}} given up"),
+                ),
+            ),
+        ),
+    ),
+)
+
+VIEWS = Board(
+    "views",
+    "Views and store",
+    "What the views take of the log and make rows of, what they leave out, and how store and volume bear it.",
+    (
+        (
+            "Views",
+            (
+                graph(
+                    "Records that made rows",
+                    "A second, of all collections.",
+                    "cps",
+                    (rate("headrace_views_projected_records_total", "instance"), "{{instance}}"),
+                ),
+                graph(
+                    "Entries and transactions",
+                    "What one process takes; entries over transactions are the size of a batch.",
+                    "cps",
+                    (rate("headrace_views_entries_total", "instance"), "{{instance}} entries"),
+                    (rate("headrace_views_batches_total", "instance"), "{{instance}} transactions"),
+                ),
+                graph(
+                    "Records that are not valid",
+                    "They stay in the log and make no rows; by reason, at most ten.",
+                    "cps",
+                    (f"topk(10, {rate('headrace_views_invalid_records_total', 'reason')})", "{{reason}}"),
+                ),
+            ),
+        ),
+        (
+            "Store",
+            (
+                graph(
+                    "Statements asked again",
+                    "A second, since the store did not answer at once: its nodes are away or too slow.",
+                    "cps",
+                    (rate("headrace_store_repeated_statements_total", "instance"), "{{instance}}"),
+                    steps=((0.1, WARNING), (1, BAD)),
+                ),
+                graph(
+                    "Room left",
+                    "Share of the data directory's volume that is free.",
+                    "percentunit",
+                    ("headrace_data_free_bytes / headrace_data_size_bytes", "{{instance}}"),
+                    top=1,
+                ),
+                graph(
+                    "Bytes left",
+                    "On the data directory's volume.",
+                    "bytes",
+                    ("headrace_data_free_bytes", "{{instance}}"),
+                ),
+            ),
+        ),
+        (
+            "Processes",
+            (
+                graph(
+                    "CPU",
+                    "Cores in use by each process.",
+                    "short",
+                    (
+                        f"rate(process_cpu_seconds_total{WINDOW}) and on (instance) headrace_build_info",
+                        "{{instance}}",
+                    ),
+                ),
+                graph(
+                    "Memory",
+                    "Resident, of each process.",
+                    "bytes",
+                    ("process_resident_memory_bytes and on (instance) headrace_build_info", "{{instance}}"),
+                ),
+                graph(
+                    "Open files",
+                    "Share of the limit; above 80 % connections will soon be refused.",
+                    "percentunit",
+                    ("process_open_fds / process_max_fds and on (instance) headrace_build_info", "{{instance}}"),
+                    steps=((0.6, WARNING), (0.8, BAD)),
+                    top=1,
+                ),
+            ),
+        ),
+    ),
+)
+
+FLOW_BOARDS = (PROCESSORS, VIEWS)
