@@ -15,7 +15,7 @@ from headrace.commands.common import DONE, FAILED, Config, Data, Json, Sets, set
 
 
 def doctor(*, data: Data = None, config: Config = None, sets: Sets = None, as_json: Json = False) -> int:
-    """Look for what is wrong (directory, files, ports, clock, broker, store, names) and say its cure; changes nothing.
+    """Look for what is wrong (data directory, ports, clock, did:plc, broker, store) and say its cure; changes nothing.
 
     Exit code 1 when something is.
     """

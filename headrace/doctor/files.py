@@ -41,10 +41,10 @@ def log(settings: Settings) -> str:
     found = written(settings.data / LOG)
     if found.shards != settings.shards:
         raise WrongError(
-            f"{settings.data / LOG} has {found.shards} shards, expected {settings.shards} as the setting shards says:"
-            " it is fixed when a log is made; set shards to it"
+            f"{settings.data / LOG} has {found.shards} for its number of shards, expected {settings.shards} as set:"
+            f" it is fixed when a log is made; set shards to {found.shards}"
         )
-    return f"{settings.data / LOG} has {found.shards} shards, as set"
+    return f"number of shards {found.shards}, as set"
 
 
 def clock(directory: Path) -> str:

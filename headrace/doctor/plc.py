@@ -20,8 +20,8 @@ async def answers(url: str) -> str:
         if refused.reason is IdentityReason.NOT_FOUND and not refused.detail.startswith(" "):
             return f"{url} answers"
         raise WrongError(
-            f"{url}: expected the answer of a did:plc directory, found {refused.reason.value}"
-            f" ({refused.detail.strip()}): check plc_url, that it runs, and that this machine may connect to it"
+            f"{url}: expected the answer of a did:plc directory, found {refused.reason.value}:"
+            f" {refused.detail.strip()}: check plc_url, that it runs, and that this machine may connect to it"
         ) from refused
     finally:
         await directory.close()

@@ -264,7 +264,7 @@ async def test_another_number_of_shards_is_found(data: Path) -> None:
     found = await found_in(data, shards=3)
 
     assert wrong(found) == ["log"]
-    assert "has 1 shards, expected 3" in found["log"].message
+    assert "has 1 for its number of shards, expected 3 as set" in found["log"].message
 
 
 async def test_a_log_of_another_format_is_found(data: Path) -> None:
