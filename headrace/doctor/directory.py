@@ -102,7 +102,7 @@ async def process(directory: Path, *, resting: bool) -> str:
         status = await client.status(directory)
     except client.NotRunningError as error:
         raise WrongError(
-            f"process {number} has {directory} locked, and does not answer ({error}): expected an answer of its ops"
+            f"process {number} has {directory} locked, and does not answer ({str(error).rstrip(': ')}): expected an answer of its ops"
             f" listener: when it is starting or a command runs, try again; else look at its log and stop it"
             f" (kill {number})"
         ) from error

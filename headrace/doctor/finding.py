@@ -41,9 +41,8 @@ async def find(name: str, check: Check) -> Finding:
         return Finding(name, False, _line(str(error)))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return Finding(
-            name, False, f"{where}expected to be let look at it, found {error.strerror or error}: run this as its owner"
-        )
+        cure = "make it, or name another" if isinstance(error, FileNotFoundError) else "run this as its owner"
+        return Finding(name, False, _line(f"{where}expected to be read, found {error.strerror or error}: {cure}"))
 
 
 def some(names: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import os
 import shlex
@@ -23,7 +24,7 @@ from headrace import client
 from headrace.commands.doctor import doctor
 from headrace.doctor import directory, files
 from headrace.doctor.examine import examine
-from headrace.doctor.finding import Finding, WrongError
+from headrace.doctor.finding import Finding, WrongError, find
 from headrace.lock import DirectoryLock
 from headrace.settings import Settings, load
 from headrace.wiring.embedded import Network
@@ -160,7 +161,7 @@ async def test_a_secret_that_is_not_there_is_found_by_its_setting(data: Path) ->
     found = await found_in(data, admin_token_file=data.with_name("none"))
 
     assert wrong(found) == ["admin_token_file"]
-    assert "No such file" in found["admin_token_file"].message
+    assert "found No such file or directory: make it, or name another" in found["admin_token_file"].message
 
 
 def test_a_full_volume_is_found(data: Path) -> None:
@@ -185,6 +186,15 @@ async def test_a_lock_whose_holder_is_silent_is_found(data: Path) -> None:
     assert wrong(found) == ["process"]
     assert f"process {os.getpid()} has {data} locked, and does not answer" in found["process"].message
     assert "not looked at while a process uses them" in found["files"].message
+
+
+async def test_what_may_not_be_read_is_found() -> None:
+    def refuse() -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", "/data")
+
+    found = await find("x", refuse)
+
+    assert found == Finding("x", False, "/data: expected to be read, found Permission denied: run this as its owner")
 
 
 async def test_nobody_takes_the_directory_while_its_files_are_read(data: Path) -> None:
