@@ -102,8 +102,8 @@ async def process(directory: Path, *, resting: bool) -> str:
         status = await client.status(directory)
     except client.NotRunningError as error:
         raise WrongError(
-            f"process {number} has {directory} locked, and does not answer ({str(error).rstrip(': ')}): expected an answer of its ops"
-            f" listener: when it is starting or a command runs, try again; else look at its log and stop it"
+            f"process {number} has {directory} locked, and does not answer ({str(error).rstrip(': ')}):"
+            " expected an answer of its ops listener: when it is starting or a command runs, try again; else look at its log and stop it"
             f" (kill {number})"
         ) from error
     ready = status.get("views", {}).get("ready", True)
