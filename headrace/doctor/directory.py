@@ -103,8 +103,8 @@ async def process(directory: Path, *, resting: bool) -> str:
     except client.NotRunningError as error:
         raise WrongError(
             f"process {number} has {directory} locked, and does not answer ({str(error).rstrip(': ')}):"
-            " expected an answer of its ops listener: when it is starting or a command runs, try again; else look at its log and stop it"
-            f" (kill {number})"
+            " expected an answer of its ops listener: when it is starting or a command runs, try again;"
+            f" else look at its log and stop it (kill {number})"
         ) from error
     ready = status.get("views", {}).get("ready", True)
     return f"process {number} serves {directory}" + ("" if ready else "; its views catch up with the log")
