@@ -59,7 +59,7 @@ test-load: setup ## archives, synthesis, replay, readers, the shipped plans in s
 test-chart: setup ## the Helm chart rendered, checked against Kubernetes' schemas; the image
 	$(BIN)/pytest tests/chart
 
-test-ops: setup ## alert rules by promtool, their runbooks, dashboards, and the metrics that these name
+test-ops: setup ## alert rules by promtool and Prometheus, their runbooks, dashboards, and the metrics that these name
 	$(BIN)/pytest tests/ops
 
 chaos: setup ## the cluster's faults, longer and more of them (SEED=N makes one run again)
