@@ -20,7 +20,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from headrace import client
+from headrace import client, logs
 from headrace.commands.doctor import doctor
 from headrace.doctor import directory, files
 from headrace.doctor.examine import examine
@@ -387,8 +387,10 @@ async def test_a_broker_and_a_store_that_are_not_there_are_found(tmp_path: Path)
 
 
 def test_the_command_says_each_in_a_line_and_ends_by_what_it_found(
-    data: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # It would outlast the test, and write to what was captured here.
+    monkeypatch.setattr(logs, "configure", lambda _: None)
     ports = ["port=0", "plc_port=0", "ops_port=0"]
     assert doctor(data=data, sets=ports) == 0
     well = capsys.readouterr().out.splitlines()
