@@ -12,7 +12,7 @@ import time
 
 PARTS: tuple[tuple[str, int], ...] = (  # make target, minutes
     ("setup", 8),
-    ("tools", 5),
+    ("tools", 9),
     ("lint", 3),
     ("test-unit", 10),
     ("test-oracle", 10),
