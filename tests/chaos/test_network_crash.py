@@ -16,7 +16,7 @@ import pytest
 from schemas.crash import POINTS
 from tests.oracle.compare import Comparison, Watch
 from tests.support.http_network import DiedError, HttpNetwork
-from tests.support.random_network import POST, Habits, RandomNetwork, Write, key
+from tests.support.random_network import POST, Habits, RandomNetwork, Status, Takedown, Write, key
 
 ACCOUNTS = 4
 STEPS = 60
@@ -67,6 +67,16 @@ async def _leave_much_behind(network: HttpNetwork) -> None:
         await network.do(Write(did, tuple((f"{POST}/{key(100 + page * 200 + n)}", post) for n in range(200))))
     assert sum(uri.startswith(f"at://{did}/") for uri in network.kept) > 1_000
     await network.leave(did)
+
+
+async def _post_in_sight(network: HttpNetwork) -> None:
+    """A post of an account that is active, whatever the random steps did to it."""
+    did = next(did for did in network.dids if did not in network.gone)
+    await network.do(Takedown(did, put=False))
+    await network.do(Status(did, "active"))
+    path = f"{POST}/{key(2_000)}"
+    await network.do(Write(did, ((path, {"$type": POST, "text": "", "createdAt": "2026-01-01T00:00:00Z"}),)))
+    assert f"at://{did}/{path}" in network.kept
 
 
 async def _somebody(network: HttpNetwork) -> str:
@@ -122,6 +132,7 @@ async def test_a_network_that_dies_at_a_point_has_kept_all_it_acknowledged(tmp_p
         await _nothing_is_lost(network, dice, f"{point}:{nth}, {shards} shards")
 
         await _work(network, dice, 20, "")
+        await _post_in_sight(network)
         watch = await _nothing_is_lost(network, dice, f"{point}:{nth}, {shards} shards, later")
         assert watch.counts["getPosts with something"]
         assert network.network.stop() == 0
