@@ -15,7 +15,8 @@ from enum import StrEnum
 from headrace.outcomes import Outcomes
 from ingest.identity.did_doc import DidDocument
 from ingest.identity.resolver import DidResolver
-from ingest.relay.intake import Intake, IntakeLog
+from ingest.relay.intake import Intake
+from ingest.relay.intake_ports import IntakeLog
 from ingest.relay.lines import Lines
 from ingest.relay.quotas import Bucket, Rate
 from ingest.relay.source import Numbered, Source

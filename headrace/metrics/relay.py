@@ -64,14 +64,16 @@ class RelayCollector(Collector):
         yield from self._repairs()
 
     def _verification(self) -> Iterator[Metric]:
-        intake = self._relay.intake
+        verified = self._relay.intake.verification
         yield CounterMetricFamily(
-            "headrace_relay_verified_total", "Commits and #syncs put to the verifier since the start.", intake.verified
+            "headrace_relay_verified_total",
+            "Commits and #syncs put to the verifier since the start.",
+            verified.count,
         )
         yield CounterMetricFamily(
             "headrace_relay_verify_seconds_total",
             "Seconds that these waited for its verdict; over the number of them, what one takes.",
-            intake.verify_seconds,
+            verified.seconds,
         )
 
     def _repairs(self) -> Iterator[Metric]:

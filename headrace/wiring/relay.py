@@ -16,8 +16,9 @@ from ingest.identity.did_doc import DidDocument
 from ingest.identity.resolver import IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
 from ingest.relay.outgoing import Outgoing
+from ingest.relay.parts import RelayLog, RelayParts, RelaySettings
 from ingest.relay.pool import VerifierPool
-from ingest.relay.relay import Relay, RelayLog, RelayParts, RelaySettings
+from ingest.relay.relay import Relay
 from ingest.relay.verifier import InlineVerifier, Verifier
 from schemas.errors import Refused
 from schemas.syntax import Did, Handle

@@ -75,7 +75,7 @@ class Fetch(Protocol):
 
 
 class Resync:
-    """`ingest.relay.intake.Repairs`; `run` until cancelled. Seconds are of the loop's clock."""
+    """`ingest.relay.intake_ports.Repairs`; `run` until cancelled. Seconds are of the loop's clock."""
 
     def __init__(
         self,

@@ -22,8 +22,9 @@ from ingest.identity.ssrf import LOOPBACK, AddressGuard
 from ingest.log_sqlite.log import SqliteLog
 from ingest.relay.directory import HostLimits
 from ingest.relay.outgoing import Outgoing
+from ingest.relay.parts import RelayParts, RelaySettings
 from ingest.relay.pool import VerifierPool
-from ingest.relay.relay import Relay, RelayParts, RelaySettings
+from ingest.relay.relay import Relay
 from ingest.relay.verifier import InlineVerifier, Verifier
 from tests.bench.run import ROOT, Row, say
 from tests.relay.world.host import Host, Member

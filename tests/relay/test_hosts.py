@@ -352,7 +352,7 @@ async def test_a_host_that_hangs_up_at_every_byte_harms_nobody(tmp_path: Path) -
                 answer = _handshake(key.split(b":", 1)[1].strip()) + b"\x82\x7e\x01\x00" + bytes(256)
                 writer.write(answer[: cuts[0] % len(answer)])
                 cuts[0] += 1
-                world.relay._hosts[name].failures = 0  # else it is looked after once an hour
+                world.relay.running(name).failures = 0  # else it is looked after once an hour
                 await writer.drain()
             except (asyncio.IncompleteReadError, ConnectionError):
                 pass
@@ -361,8 +361,7 @@ async def test_a_host_that_hangs_up_at_every_byte_harms_nobody(tmp_path: Path) -
 
         server = await asyncio.start_server(cutting, "127.0.0.1", 0)
         name = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server, World(tmp_path, people, crawl=(good.name,)) as world:
-            world.relay._settings = world.relay._settings.__class__(private=True, first_pause=0.0)
+        async with server, World(tmp_path, people, crawl=(good.name,), first_pause=0.0) as world:
             await world.relay.add_host(name)
             await until(lambda: cuts[0] > 400, "400 cuts")
             await good.say(member.write())

@@ -229,7 +229,7 @@ async def test_an_identity_event_asks_anew_and_puts_the_verified_handle_into_the
                 assert fresh
                 return document.handles[0]
 
-            world.relay.intake._handle_of = as_claimed
+            world.relay.intake.judge.handle_of = as_claimed
             people.put(member.did, member.key, host.url, "somebody.example")
             await host.identity(member.did)
             await world.taken(host)

@@ -99,10 +99,10 @@ async def test_one_account_that_is_slow_holds_up_its_own_host_alone(tmp_path: Pa
         people.document = waits  # type: ignore[method-assign, assignment]
         await slow.say(*(stuck.write() for _ in range(300)))
         async with World(tmp_path, people, crawl=(slow.name, quick.name)) as world:
-            await until(lambda: world.relay._hosts[slow.name].progress.waiting >= subscription._ROOM_HOST)
+            await until(lambda: world.relay.running(slow.name).progress.waiting >= subscription._ROOM_HOST)
             await quick.say(*(free.write() for _ in range(300)))
             await world.taken(quick)
-            assert world.relay._hosts[slow.name].progress.waiting <= subscription._ROOM_HOST + 1
+            assert world.relay.running(slow.name).progress.waiting <= subscription._ROOM_HOST + 1
             released.append(1)
             await world.taken(slow)
 

@@ -37,7 +37,7 @@ _log: Any = SimpleNamespace(appended=0, rejected=Counter(), unknown=0, away=Fals
 _relay: Any = SimpleNamespace(
     known=(),
     store=SimpleNamespace(counts=Counter()),
-    intake=SimpleNamespace(verified=0, verify_seconds=0.0),
+    intake=SimpleNamespace(verification=SimpleNamespace(count=0, seconds=0.0)),
     resync=SizedNamespace(held_bytes=0, done=0, given_up=0, failures=Counter()),
 )
 _pds: Any = SimpleNamespace(open_account_files=0)

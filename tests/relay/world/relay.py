@@ -13,7 +13,8 @@ from ingest.identity.resolver import IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
 from ingest.log_sqlite.log import SqliteLog
 from ingest.relay.outgoing import Outgoing
-from ingest.relay.relay import Relay, RelayParts, RelaySettings
+from ingest.relay.parts import RelayParts, RelaySettings
+from ingest.relay.relay import Relay
 from ingest.relay.verifier import InlineVerifier
 from schemas.entries import Entry
 from schemas.syntax import Did, Handle
