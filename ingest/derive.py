@@ -19,7 +19,8 @@ import msgspec
 
 from ingest.commit_block import find_commit_block
 from ingest.log import Head
-from ingest.repo.frame import account_frame, identity_frame
+from ingest.repo.car import car_bytes
+from ingest.repo.frame import account_frame, identity_frame, sync_frame
 from schemas.datetimes import from_micros
 from schemas.entries import (
     Account,
@@ -138,6 +139,8 @@ def derive_diff(last: Diff, chunk: Diff, start: int, end: int, state: State, *, 
 
     `room` is how many entries it may hold, 3 or more: an account, a record, a head.
     `done` says that the chunk is done. `last` is the diff's last chunk: its time is the time of all that follows.
+    Who reads the firehose is told by a #sync where the repo stands, if the diff says so and the head moves: a diff that
+    fills what was missing below a head leaves no gap in the chain.
     """
     known = state.known(last.did) or Known(Head(last.did))
     step = Step(last.did, end)
@@ -148,6 +151,9 @@ def derive_diff(last: Diff, chunk: Diff, start: int, end: int, state: State, *, 
     step.done = start + room >= len(chunk.ops)
     if step.done and chunk.chunk == chunk.chunks - 1:
         _set_head(step, known, last, last.commit_block, partial=False)
+        if last.told and last.commit != known.head.commit:
+            blocks = car_bytes(last.commit, {last.commit.raw: last.commit_block})
+            step.event = ("sync", *sync_frame(did=last.did, rev=last.rev, blocks=blocks, time=from_micros(last.time)))
     return step
 
 

@@ -81,6 +81,8 @@ class Head(msgspec.Struct, frozen=True):
 class Appended(msgspec.Struct, frozen=True):
     """An entry is durable and accepted: its place in `commits`, its firehose seq (if it makes an event), its log time.
 
+    A diff's event comes when all of the diff is in: `seq` is None.
+
     `records_end` is the shard's end of `records` once all that follows from the entry is in: a reader whose progress
     has reached it has seen the entry. Where derive is another process, `seq` is None and `records_end` 0.
     """

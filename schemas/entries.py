@@ -61,6 +61,8 @@ class Diff(msgspec.Struct, frozen=True):
 
     Applied whole at the last chunk, if the head is still the base. `first` is the offset of chunk 0 in its shard:
     None in chunk 0, and None in later chunks only when `append_many` puts them into the log with chunk 0.
+    `told`: subscribers of the firehose are told by a #sync where the repo stands, once the diff is in; without it
+    whoever appends the diff tells them.
     """
 
     did: Did
@@ -75,6 +77,7 @@ class Diff(msgspec.Struct, frozen=True):
     first: int | None
     ops: tuple[Op, ...]
     time: int = 0
+    told: bool = False
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 Layout: one byte version, one byte kind, then a MessagePack array. Records of a commit lie in its frame already, so an
 operation holds (start, length) into `tail` and decoding parses no CAR; a record that is not there in one piece, or
-belongs to a diff, is held inline. Does not own the entries' meaning (`schemas.entries`).
+belongs to a diff, is held inline. A diff that subscribers are told of is a kind of its own, which a headrace before it
+does not take for another. Does not own the entries' meaning (`schemas.entries`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from schemas.syntax import Did, Handle
 from schemas.tid import Tid
 
 VERSION = 1
-COMMIT, SYNC, DIFF, IDENTITY, ACCOUNT, MODERATION = range(1, 7)
+COMMIT, SYNC, DIFF, IDENTITY, ACCOUNT, MODERATION, TOLD_DIFF = range(1, 8)
+DIFF_MARKS = (bytes((VERSION, DIFF)), bytes((VERSION, TOLD_DIFF)))
+"""How the bytes of a diff begin."""
 
 _ACTIONS: tuple[Action, ...] = get_args(Action)
 _ACTION_CODES = {action: code for code, action in enumerate(_ACTIONS)}
@@ -74,7 +77,7 @@ def encode(entry: Entry) -> bytes:
             kind = SYNC
             body = (entry.did, entry.rev, entry.commit.raw, entry.data.raw, entry.head, entry.tail, entry.time)
         case Diff():
-            kind = DIFF
+            kind = TOLD_DIFF if entry.told else DIFF
             body = (
                 *(entry.did, entry.base_rev, _raw(entry.base_data), entry.rev, entry.commit.raw, entry.commit_block),
                 *(entry.data.raw, entry.chunk, entry.chunks, entry.first, _ops(entry.ops, b""), entry.time),
@@ -90,10 +93,10 @@ def encode(entry: Entry) -> bytes:
 
 def decode(data: bytes) -> Entry:
     """The entry that `encode` was given. Raises InvariantError for a version or a kind that this code does not know."""
-    if len(data) < 2 or data[0] != VERSION or not COMMIT <= data[1] <= MODERATION:
+    if len(data) < 2 or data[0] != VERSION or not COMMIT <= data[1] <= TOLD_DIFF:
         found = f"version {data[0]}, kind {data[1]}" if len(data) >= 2 else f"{len(data)} bytes"
         raise InvariantError(
-            f"log entry: expected version {VERSION} and a kind of {COMMIT} to {MODERATION}, found {found}; "
+            f"log entry: expected version {VERSION} and a kind of {COMMIT} to {TOLD_DIFF}, found {found}; "
             "this log was written by a newer headrace: upgrade this one"
         )
     kind = data[1]
@@ -105,11 +108,12 @@ def decode(data: bytes) -> Entry:
         return Commit(Did(did), Tid(rev), since, Cid(commit), Cid(data_), prev, _ops_of(ops, tail), head, tail, time)
     if kind == SYNC:
         return Sync(Did(f[0]), Tid(f[1]), Cid(f[2]), Cid(f[3]), f[4], f[5], f[6])
-    if kind == DIFF:
+    if kind in (DIFF, TOLD_DIFF):
         did, base_rev, base_data, rev, commit, block, data_, chunk, chunks, first, ops, time = f
         return Diff(
             *(Did(did), base_rev and Tid(base_rev), base_data and Cid(base_data), Tid(rev), Cid(commit), block),
             *(Cid(data_), chunk, chunks, first, _ops_of(ops, b""), time),
+            told=kind == TOLD_DIFF,
         )
     if kind == IDENTITY:
         return Identity(Did(f[0]), f[1] and Handle(f[1]), f[2])

@@ -19,7 +19,7 @@ from ingest.log_sqlite.index import SqliteIndex
 from ingest.log_sqlite.rows import INSERT_FIREHOSE, INSERT_RECORD, to_row
 from ingest.log_sqlite.schema import OFFSET_MASK, SHARD_BITS
 from ingest.verdict import Reject, accept
-from schemas.entries import Account, Derived, Diff, Entry, FirehoseEvent, FirehoseKind, TakedownEntry
+from schemas.entries import Account, Commit, Derived, Diff, Entry, FirehoseEvent, FirehoseKind, Sync, TakedownEntry
 from schemas.entry_codec import encode
 from schemas.syntax import Did
 from schemas.topics import shard_of
@@ -152,6 +152,9 @@ class Batch:
         while left is not None and room > 2:
             chunk = load_chunk(self._con, self.commits, left.chunks[left.chunk])
             step = derive_diff(todo.entry, chunk, left.op, self.ends.records[shard], self, room=room)
+            if step.event is not None:
+                # As old as what it stands behind: the times of `firehose` rise.
+                self._sequence(step.event, step.did, None, self.ends.time)
             self._take(step, shard)
             room -= len(step.entries)
             if not step.done:
@@ -209,7 +212,8 @@ class Batch:
         else:
             step = derive(entry, verdict.partial, ends.records[shard], self, self._step)
             if step.event is not None:
-                seq = self._sequence(step.event, step.did, source, time)
+                carried = isinstance(entry, Commit | Sync)
+                seq = self._sequence(step.event, step.did, source if carried else None, time)
             self._take(step, shard)
             if not step.done:
                 assert isinstance(entry, Account)
@@ -220,10 +224,11 @@ class Batch:
         self.rejected.append(verdict.reason)
         return Rejected(verdict.reason, verdict.detail, head)
 
-    def _sequence(self, event: tuple[FirehoseKind, bytes, bytes], did: Did, source: int, time: int) -> int:
+    def _sequence(self, event: tuple[FirehoseKind, bytes, bytes], did: Did, source: int | None, time: int) -> int:
+        """Number an event. `source` is the entry of `commits` that holds its frame, if one does."""
         seq = self.ends.seq = self.ends.seq + 1
         kind, head, tail = event
-        if kind in ("commit", "sync"):
+        if source is not None:
             self.firehose.append((seq, time, source, None, None, None, None))
         else:
             self.firehose.append((seq, time, None, kind, did, head, tail))

@@ -10,14 +10,13 @@ import apsw
 from ingest.log_sqlite.schema import OFFSET_MASK, SHARD_BITS
 from ingest.verdict import Reject, complete
 from schemas.entries import Diff
-from schemas.entry_codec import DIFF, VERSION, decode
+from schemas.entry_codec import DIFF_MARKS, decode
 from schemas.errors import InvariantError
 
 Row = tuple[Any, ...]
 """(id, time, body) of `commits`."""
 
-_RANGE = "SELECT id, time, body FROM commits WHERE id>=? AND id<=? AND substr(body, 1, 2)=? ORDER BY id"
-_MARK = bytes((VERSION, DIFF))
+_RANGE = "SELECT id, time, body FROM commits WHERE id>=? AND id<=? AND substr(body, 1, 2) IN (?, ?) ORDER BY id"
 
 
 def find_chunks(con: apsw.Connection, unwritten: Sequence[Row], last: Diff, source: int) -> tuple[int, ...] | Reject:
@@ -43,7 +42,7 @@ def load_chunk(con: apsw.Connection, unwritten: Sequence[Row], at: int) -> Diff:
 
 
 def _range(con: apsw.Connection, unwritten: Sequence[Row], low: int, high: int) -> Iterator[Row]:
-    yield from con.execute(_RANGE, (low, high, _MARK))
+    yield from con.execute(_RANGE, (low, high, *DIFF_MARKS))
     for row in unwritten:
-        if low <= row[0] <= high and row[2][:2] == _MARK:
+        if low <= row[0] <= high and row[2][:2] in DIFF_MARKS:
             yield row

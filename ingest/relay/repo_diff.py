@@ -84,7 +84,11 @@ async def changes(log: RepoLog, did: Did, records: dict[str, bytes], blocks: dic
 
 
 async def append_diff(log: RepoLog, head: Head | None, signed: SignedCommit, ops: list[Op]) -> None:
-    """In chunks, on top of `head`. Raises Rejected when the log's head is another one by then."""
+    """In chunks, on top of `head`. Raises Rejected when the log's head is another one by then.
+
+    Subscribers of the firehose are told of it if they can have been told of what was before: of an account that they
+    never heard of they have no chain that breaks.
+    """
     parts = list(_chunks(ops)) or [()]
     first: int | None = None
     for number, part in enumerate(parts):
@@ -100,6 +104,7 @@ async def append_diff(log: RepoLog, head: Head | None, signed: SignedCommit, ops
             chunks=len(parts),
             first=first,
             ops=part,
+            told=head is not None and head.data is not None,
         )
         appended = await log.append(diff)
         if number == 0:

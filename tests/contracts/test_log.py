@@ -7,16 +7,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ingest.log import Log, Reason, Rejected
 from ingest.log_sqlite.log import SqliteLog
+from ingest.repo.car import read_car
+from ingest.repo.frame import decode_frame
+from ingest.repo.messages import SyncMessage
 from schemas.cbor import decode
 from schemas.cid import Cid
 from schemas.entries import (
     Account,
     AccountEntry,
     Derived,
+    Diff,
     HeadEntry,
     Identity,
     Moderation,
@@ -358,6 +363,57 @@ async def test_a_diff_is_applied_whole_at_its_last_chunk_among_entries_of_others
     assert (head.rev, head.data, head.partial, len(log.paths(repo.did))) == (repo.rev, repo.data, False, 25)
     assert {e.kind for e in await log.read_firehose(0, 10)} == {"commit"}
     assert await log.append(repo.write(POST + "after", record_of("goes on")))
+
+
+async def test_who_reads_the_firehose_is_told_by_one_sync_where_a_diff_has_led(open_log: Open):
+    log = await open_log()
+    repo, other = Repo(1), Repo(2)
+    await log.append(repo.write(POST + "a", record_of("before")))
+    chunks = repo.diff_entries([repo.op(f"{POST}{n:04}", record_of(str(n))) for n in range(2500)], 1000, told=True)
+    first = (await log.append(chunks[0])).offset
+    await log.append(other.write(POST + "b", record_of("between")))
+    for chunk in chunks[1:]:
+        await log.append(msgspec.structs.replace(chunk, first=first))
+    head = log.head(repo.did)
+    assert head is not None
+    await log.append(repo.write(POST + "after", record_of("goes on")))
+
+    events = await log.read_firehose(0, 10)
+
+    assert [(e.did, e.kind) for e in events] == [
+        (repo.did, "commit"),
+        (other.did, "commit"),
+        (repo.did, "sync"),
+        (repo.did, "commit"),
+    ]
+    assert [e.time for e in events] == sorted(e.time for e in events)
+    said = decode_frame(events[2].frame())
+    assert isinstance(said, SyncMessage)
+    assert (said.did, said.rev, said.seq) == (repo.did, head.rev, 3)
+    roots, blocks = read_car(said.blocks)
+    assert (roots, blocks) == ([head.commit], {head.commit.raw: head.commit_block})  # type: ignore[union-attr]
+
+
+async def test_a_diff_that_fills_what_was_missing_below_the_head_tells_nobody(open_log: Open):
+    log = await open_log()
+    repo = Repo(1)
+    repo.write(POST + "a", record_of("never seen"))
+    await log.append(repo.write(POST + "b", record_of("met here")))
+    head = log.head(repo.did)
+    assert head is not None
+    assert head.partial
+    assert head.commit_block is not None
+    op = Op("create", POST + "a", Cid.of_cbor(record_of("never seen")), None, record_of("never seen"))
+    filling = Diff(
+        *(repo.did, head.rev, head.data, head.rev, head.commit, head.commit_block, head.data, 0, 1, None, (op,)),
+        told=True,
+    )
+
+    await log.append(filling)
+
+    assert not log.head(repo.did).partial  # type: ignore[union-attr]
+    assert log.paths(repo.did) == [POST + "a", POST + "b"]
+    assert [e.kind for e in await log.read_firehose(0, 10)] == ["commit"]
 
 
 def fields(entry):

@@ -47,7 +47,7 @@ async def make_world(path: Path, seed: int, bursts: int, shards: int) -> World:
         held = model.accounts.get(repo.did)
         if network.random.random() < 0.3 and held and held.status != "deleted":
             ops = [repo.op(f"app.bsky.feed.post/m{n}", record_of(f"{seed} {n}")) for n in range(11)]
-            chunks = repo.diff_entries(ops, 3, (held.rev, held.data))
+            chunks = repo.diff_entries(ops, 3, (held.rev, held.data), told=network.random.random() < 0.5)
             with contextlib.suppress(Rejected):
                 appended = (await log.append_many(chunks))[-1]
                 model.apply(msgspec.structs.replace(chunks[0], ops=tuple(ops)), appended.time)

@@ -79,7 +79,9 @@ class Model:
                         first = a.records[op.path][1] if op.path in a.records else time
                         a.records[op.path] = (op.record, first)
                 a.rev, a.data, a.commit = entry.rev, entry.data, entry.commit
-                if isinstance(entry, Commit):
+                if isinstance(entry, Diff):
+                    self.events += [(did, "sync")] if entry.told else []
+                else:
                     self.events.append((did, "commit"))
                     self.accepted.setdefault(did, []).append(entry)
 
@@ -111,7 +113,7 @@ class Network:
         if pick < 0.72:
             return Identity(repo.did, self.random.choice([None, Handle(f"h{self.random.randrange(9)}.test")]))
         if pick < 0.80:
-            return repo.diff_entries(self.ops(repo), 9)[0]
+            return repo.diff_entries(self.ops(repo), 9, told=self.random.random() < 0.5)[0]
         if pick < 0.90 and self.sent:
             return self.random.choice(self.sent)
         fork = Repo(int(repo.did[-4:]), self.texts)

@@ -94,7 +94,14 @@ class Repo:
         self.rev, self.data, self.commit = rev, data, cid
         return Sync(self.did, rev, cid, data, b"head of a #sync, seq", b"time" + section(cid, block))
 
-    def diff_entries(self, ops: list[Op], chunk: int, base: tuple[Tid | None, Cid | None] | None = None) -> list[Diff]:
+    def diff_entries(
+        self,
+        ops: list[Op],
+        chunk: int,
+        base: tuple[Tid | None, Cid | None] | None = None,
+        *,
+        told: bool = False,
+    ) -> list[Diff]:
         """The diff from where the log stands (`base`; the repo's last commit if None) in chunks of `chunk` ops."""
         base_rev, base_data = base or (self.rev, self.data)
         rev, data = self.next_rev(), self._data()
@@ -102,6 +109,6 @@ class Repo:
         parts = [tuple(ops[i : i + chunk]) for i in range(0, len(ops), chunk)] or [()]
         self.rev, self.data, self.commit = rev, data, cid
         return [
-            Diff(self.did, base_rev, base_data, rev, cid, block, data, i, len(parts), None, part)
+            Diff(self.did, base_rev, base_data, rev, cid, block, data, i, len(parts), None, part, told=told)
             for i, part in enumerate(parts)
         ]

@@ -11,11 +11,10 @@ import msgspec
 from ingest.log_kafka.client import KafkaSettings
 from ingest.log_kafka.reader import PartitionReader
 from schemas.entries import Diff
-from schemas.entry_codec import DIFF, VERSION, decode
+from schemas.entry_codec import DIFF_MARKS, decode
 from schemas.errors import InvariantError
 from schemas.topics import COMMITS
 
-_MARK = bytes((VERSION, DIFF))
 _PAGE = 500
 
 
@@ -34,7 +33,7 @@ class KafkaChunks:
             at = messages[-1].offset + 1
             for message in messages:
                 value = message.value
-                if message.offset < last and message.key == key and value is not None and value[:2] == _MARK:
+                if message.offset < last and message.key == key and value is not None and value[:2] in DIFF_MARKS:
                     chunk = decode(value)
                     assert isinstance(chunk, Diff)
                     found.append((message.offset + 1, msgspec.structs.replace(chunk, ops=())))

@@ -56,6 +56,7 @@ entries = st.one_of(
         st.none() | st.integers(1, 2**43),
         st.lists(ops, max_size=4).map(tuple),
         times,
+        st.booleans(),
     ),
     st.builds(Identity, dids, st.none() | st.just(Handle("a.test")), times),
     st.builds(Account, dids, st.sampled_from(["active", "deleted"]), times),
@@ -88,6 +89,17 @@ def test_records_of_a_commit_are_not_stored_beside_its_frame():
 def test_an_unknown_version_or_kind_says_the_cure(data):
     with pytest.raises(InvariantError, match="upgrade"):
         decode(data)
+
+
+def test_a_diff_that_is_told_of_is_no_other_entry_to_who_does_not_know_it():
+    quiet = Repo(1).diff_entries([], 1)[0]
+    told = msgspec.structs.replace(quiet, told=True)
+
+    assert encode(quiet)[:2] == bytes((1, 3))
+    assert encode(told)[:2] == bytes((1, 7))
+    assert encode(told)[2:] == encode(quiet)[2:]
+    assert decode(encode(told)).told
+    assert not decode(encode(quiet)).told
 
 
 def test_a_type_without_a_place_in_the_codec_is_refused():
