@@ -35,6 +35,10 @@ _RECORD = (
     "WHERE i.account=? AND i.path=?"
 )
 _PATHS = "SELECT path FROM repo_index WHERE account=? AND path>? AND path<? ORDER BY path LIMIT ?"
+_CIDS = (
+    "SELECT i.path, r.cid, r.value FROM repo_index i JOIN records r ON r.id=i.at "
+    "WHERE i.account=? AND i.path>? ORDER BY i.path LIMIT ?"
+)
 _TAKEDOWN = "SELECT at FROM takedowns WHERE uri=?"
 _PATHS_END = "\U0010ffff"
 _MAX_PATHS = 10_000
@@ -93,6 +97,11 @@ class SqliteIndex:
         low, high = ("", _PATHS_END) if collection is None else (f"{collection}/", f"{collection}0")
         arguments = (self.number(did), max(low, after), high, min(limit, _MAX_PATHS))
         return [path for (path,) in rows_of(self._con, _PATHS, arguments)]
+
+    def cids(self, did: str, after: str = "", limit: int = 1000) -> list[tuple[str, bytes]]:
+        """(path, binary CID) of live records above `after`, in byte order."""
+        rows = rows_of(self._con, _CIDS, (self.number(did), after, min(limit, _MAX_PATHS)))
+        return [(path, cid or Cid.of_cbor(value).raw) for path, cid, value in rows]
 
     def committed(self, known: Mapping[str, Known], numbers: Mapping[str, int]) -> None:
         """A batch is durable: what it changed is now what is known."""

@@ -192,6 +192,10 @@ class SqliteLog:
     def paths(self, did: str, collection: str | None = None, after: str = "", limit: int = 1000) -> list[str]:
         return self._index.paths(did, collection, after, limit)
 
+    def cids(self, did: str, after: str = "", limit: int = 1000) -> list[tuple[str, bytes]]:
+        """(path, binary CID) of live records above `after`, in byte order."""
+        return self._index.cids(did, after, limit)
+
     async def host(self, dids: Collection[Did]) -> None:
         """Nothing to do: this log knows every account."""
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from ingest.identity.resolver import DidResolver
-from ingest.log import RepoIndex
 from ingest.relay.intake_ports import HandleOf
 from ingest.relay.outgoing import Outgoing
 from ingest.relay.repo_diff import RepoLog
@@ -21,7 +20,7 @@ from ingest.relay.verifier import Verifier
 SAVE_SECONDS = 4.0  # as the reference relay
 
 
-class RelayLog(RepoLog, RepoIndex, Protocol):
+class RelayLog(RepoLog, Protocol):
     """What a relay needs of a log."""
 
 

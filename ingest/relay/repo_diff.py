@@ -36,9 +36,13 @@ class RepoLog(Protocol):
 
     def head(self, did: str) -> Head | None: ...
 
-    def record(self, did: str, path: str) -> tuple[Cid, bytes, int] | None: ...
+    async def settled(self, did: Did) -> None:
+        """Return once `head` and `cids` say the same: all that was appended of the account is derived."""
+        ...
 
-    def paths(self, did: str, collection: str | None = None, after: str = "", limit: int = 1000) -> list[str]: ...
+    def cids(self, did: str, after: str = "", limit: int = 1000) -> list[tuple[str, bytes]]:
+        """(path, binary CID) of live records above `after`, in byte order."""
+        ...
 
 
 async def read_repo(pieces: AsyncIterator[bytes], most: int) -> tuple[SignedCommit, dict[bytes, bytes]]:
@@ -73,12 +77,9 @@ async def changes(log: RepoLog, did: Did, records: dict[str, bytes], blocks: dic
     """What turns the log's copy into the fetched one, in order of paths."""
     known: dict[str, bytes] = {}
     after = ""
-    while page := log.paths(did, None, after, _PAGE):
-        for path in page:
-            held = log.record(did, path)
-            if held is not None:
-                known[path] = held[0].raw
-        after = page[-1]
+    while page := log.cids(did, after, _PAGE):
+        known.update(page)
+        after = page[-1][0]
         await asyncio.sleep(0)
     return list(_ops(known, records, blocks))
 

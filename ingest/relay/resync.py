@@ -205,6 +205,7 @@ class Resync:
         await self._check_signature(signed)
         # A tree of a hundred thousand records takes a second to walk.
         records = await asyncio.to_thread(records_of, signed, blocks)
+        await log.settled(did)
         head = log.head(did)
         if head is not None and head.rev is not None and signed.rev < head.rev:
             raise Refused(RelayReason.REPO_BEHIND, f"{did}: fetched rev {signed.rev}, the log is at {head.rev}")
