@@ -12,9 +12,9 @@ from headrace.outcomes import Outcomes
 from ingest.identity.did_doc import DidDocument
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import DidResolver
-from ingest.log import Log, Rejected
+from ingest.log import Rejected
 from ingest.relay.reasons import RelayReason
-from ingest.relay.repo_diff import append_diff, changes, read_repo, records_of
+from ingest.relay.repo_diff import RepoLog, append_diff, changes, read_repo, records_of
 from ingest.repo.commit import SignedCommit
 from ingest.repo.reasons import RepoReason
 from ingest.repo.verify import check_rev
@@ -26,7 +26,7 @@ CAR_MAX = 1_000_000_000  # bytes of one file; its blocks are held in memory whil
 
 
 async def feed_car(
-    log: Log,
+    log: RepoLog,
     resolver: DidResolver,
     hosted: Callable[[str], bool],
     pieces: AsyncIterator[bytes],

@@ -20,7 +20,7 @@ from headrace.did_docs import DidDocs
 from headrace.outcomes import Outcomes
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import DidResolver
-from ingest.log import Log
+from ingest.relay.repo_diff import RepoLog
 from schemas.errors import Refused
 
 _PIECE = 256 * 1024
@@ -39,7 +39,7 @@ async def take_upload(
     kind: str,
     pieces: AsyncIterator[bytes],
     *,
-    log: Log,
+    log: RepoLog,
     resolver: DidResolver,
     hosted: Callable[[str], bool],
     metrics: HttpMetrics,
@@ -57,7 +57,7 @@ async def take_upload(
 
 
 async def _feed(
-    kind: str, pieces: AsyncIterator[bytes], *, log: Log, resolver: DidResolver, hosted: Callable[[str], bool]
+    kind: str, pieces: AsyncIterator[bytes], *, log: RepoLog, resolver: DidResolver, hosted: Callable[[str], bool]
 ) -> Outcomes:
     options, rest = await _options(pieces)
     if options.did_docs is not None:
