@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from headrace.commands.common import DONE, FAILED, REFUSED, USAGE, Json, fail, show
 from headrace.load.archive.reader import Archive
 from headrace.load.archive.writer import ArchiveWriter
-from headrace.load.synthesis.pool import synthesise
+from headrace.load.synthesis.pool import collect_rarely, synthesise
 from headrace.load.synthesis.resign import resign
 from headrace.load.synthesis.steps import Population
 from schemas.errors import InvariantError, Refused
@@ -45,6 +45,7 @@ def synthesise_(
     processes = workers or (1 if accounts * 4 + events < _FEW else os.cpu_count() or 1)
     if not (0 < accounts <= 10_000_000 and events >= 0 and processes > 0 and (rate is None or rate > 0)):
         return fail(USAGE, "expected --accounts of 1 to 10,000,000, --events from 0, --workers and --rate above 0")
+    collect_rarely()
     started = time.monotonic()
     try:
         source = f"synthesised: seed {seed}, {accounts} accounts, {events} events"

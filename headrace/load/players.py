@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import aiohttp
@@ -24,7 +25,7 @@ from headrace.load.archive.reader import ALL, Archive, Wanted
 from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter
 from headrace.load.plan import Plan, Players
 from headrace.load.result import Player
-from headrace.load.synthesis.pool import synthesise
+from headrace.load.synthesis.pool import SynthesisStoppedError, synthesise
 from headrace.load.synthesis.steps import START, Population
 from schemas.errors import Refused
 
@@ -37,8 +38,8 @@ class PlayerError(Exception):
     """An archive cannot be played: the message says why."""
 
 
-def archive_of(name: str, plan: Plan, folder: Path, workers: int) -> Archive:
-    """The archive that is played; made here when the plan names none. Raises PlayerError."""
+def archive_of(name: str, plan: Plan, folder: Path, workers: int, stop: Event) -> Archive:
+    """The archive that is played; made here when the plan names none, until `stop` is set. Raises PlayerError."""
     players, seed = plan.players[name], plan.seed
     try:
         if players.archive:
@@ -46,10 +47,12 @@ def archive_of(name: str, plan: Plan, folder: Path, workers: int) -> Archive:
         directory = folder / f"archive-{name}"
         events = int(players.rate * (plan.load.seconds - players.begin))
         with ArchiveWriter(directory, source=f"synthesis of seed {seed}") as writer:
-            synthesise(Population(seed, players.accounts, events), writer, workers=workers)
+            synthesise(Population(seed, players.accounts, events), writer, workers=workers, stop=stop)
         return Archive(directory)
     except Refused as refused:
         raise PlayerError(str(refused)) from None
+    except SynthesisStoppedError:
+        raise PlayerError(f"{name}: stopped before all was made that it plays") from None
 
 
 class Playing:

@@ -13,9 +13,11 @@ import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event as Stop
 from typing import Any, TypeVar
 
 from headrace.load import machine
+from headrace.load.archive.reader import Archive
 from headrace.load.clients import Clients
 from headrace.load.criteria import verdicts
 from headrace.load.final import compare_counts, look_again, settled
@@ -152,13 +154,21 @@ class Run:
         found = []
         for name, players in plan.players.items():
             self._progress.say(f"making ready what {name} plays")
-            archive = await asyncio.to_thread(archive_of, name, plan, self._folder, max(1, os.cpu_count() or 1))
+            archive = await self._archive(name)
             playing = Playing(name, players, archive, self._target.data)
             await asyncio.to_thread(playing.prepare)
             count = await playing.found()
             self._progress.say(f"{name}: {count} frames of accounts that came into being")
             found.append(playing)
         return found
+
+    async def _archive(self, name: str) -> Archive:
+        """What a player plays. A thread makes it, which is told when nobody waits for it any more."""
+        stop = Stop()
+        try:
+            return await asyncio.to_thread(archive_of, name, self._plan, self._folder, os.cpu_count() or 1, stop)
+        finally:
+            stop.set()
 
     async def _ready(self, sampler: Sampler) -> None:
         """The load begins when the set-up has passed through."""

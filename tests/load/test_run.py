@@ -229,20 +229,26 @@ async def test_counts_outside_of_what_was_done_are_wrong(likes, wrong, monkeypat
     assert (series.made[final.WHAT], series.failed[final.WHAT]) == (3, wrong)
 
 
-def test_a_run_that_is_stopped_early_ends_at_once_and_leaves_nothing(tmp_path) -> None:
-    (tmp_path / "plan.toml").write_text(
-        'name = "x"\n[population]\naccounts = 100000\n[load]\nseconds = 600\n[readers.a]\nrate = 5\n'
-    )
+@pytest.mark.parametrize(
+    ("text", "begun"),
+    [
+        ("[population]\naccounts = 100000\n", "data/running.json"),
+        ("[population]\naccounts = 2\n[players.p]\nrate = 100000\n", "archive-p/*.frames"),
+    ],
+    ids=["the population is made", "an archive is made"],
+)
+def test_a_run_that_is_stopped_early_ends_at_once_and_leaves_nothing(tmp_path, text, begun) -> None:
+    (tmp_path / "plan.toml").write_text(f'name = "x"\n{text}[load]\nseconds = 600\n[readers.a]\nrate = 5\n')
     words = ("load", "run", str(tmp_path / "plan.toml"), "--out", str(tmp_path / "out"))
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen([sys.executable, "-m", "headrace", *words], stderr=subprocess.PIPE, env=environment) as run:
         try:
             until = time.monotonic() + 100
-            while not list(tmp_path.glob("headrace-load-*/data/running.json")):
+            while not list(tmp_path.glob(f"headrace-load-*/{begun}")):
                 assert run.poll() is None
                 assert time.monotonic() < until
                 time.sleep(0.05)
-            own = [each.pid for each in psutil.Process(run.pid).children(recursive=True)]
+            own = psutil.Process(run.pid).children(recursive=True)
             run.send_signal(signal.SIGINT)
             _, said = run.communicate(timeout=100)
         finally:
@@ -251,5 +257,5 @@ def test_a_run_that_is_stopped_early_ends_at_once_and_leaves_nothing(tmp_path) -
     assert run.returncode == 1
     assert b"stopped before the load began" in said
     assert own
-    assert [pid for pid in own if psutil.pid_exists(pid)] == []
+    assert psutil.wait_procs(own, 60)[1] == []
     assert list(tmp_path.glob("headrace-load-*")) == []

@@ -24,6 +24,7 @@ from headrace.load.synthesis.accounts import Accounts
 from headrace.load.synthesis.plan import Plan
 from headrace.load.synthesis.pool import steps_of, synthesise
 from headrace.load.synthesis.resign import resign
+from headrace.load.synthesis.spill import Spill
 from headrace.load.synthesis.steps import Population, Step
 from headrace.load.synthesis.streams import quantile, slots, stream
 from ingest.identity import did_doc, plc_op
@@ -51,7 +52,7 @@ def test_any_number_of_processes_gives_the_same_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_synthesis_that_is_stopped_leaves_a_readable_archive_and_no_process(tmp_path: Path, number: int) -> None:
+def test_a_synthesis_that_is_stopped_leaves_a_readable_archive_and_nothing_else(tmp_path: Path, number: int) -> None:
     arguments = ["--accounts", "50", "--events", "1000000", "--workers", "2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "headrace", "load", "synthesise", str(tmp_path / "a"), *arguments],
@@ -59,8 +60,9 @@ def test_a_synthesis_that_is_stopped_leaves_a_readable_archive_and_no_process(tm
         env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     try:
-        until = time.monotonic() + 60
-        while not list(tmp_path.glob("a/*.frames")) and time.monotonic() < until:
+        until = time.monotonic() + 200
+        while sum(path.stat().st_size for path in tmp_path.glob("a/*.frames")) < 10_000:  # a head is less than a block
+            assert time.monotonic() < until
             assert process.poll() is None
             time.sleep(0.01)
         workers = psutil.Process(process.pid).children(recursive=True)
@@ -76,6 +78,7 @@ def test_a_synthesis_that_is_stopped_leaves_a_readable_archive_and_no_process(tm
 
     assert len(workers) >= 2
     assert alive == []
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert b"Traceback" not in said
     assert process.returncode == (1 if number == signal.SIGINT else -9)
     assert sum(1 for _ in archive.items()) >= 1_024
@@ -107,6 +110,22 @@ def test_memory_that_is_too_small_changes_nothing(tmp_path: Path, monkeypatch: p
 
     assert make(tmp_path / "a").content_hash() == HASH
     assert len(spilled) > 100
+
+
+def test_repos_that_have_no_room_are_in_no_file_with_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQLITE_TMPDIR", str(tmp_path))
+    spill = Spill()
+    data = bytes(1_000_000)
+    for number in range(40):  # more than is held in memory
+        spill.put(number, data)
+    links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+
+    assert any(link.startswith(str(tmp_path)) and link.endswith("(deleted)") for link in links)
+    assert list(tmp_path.iterdir()) == []
+    assert spill.take(39) == data
+    with pytest.raises(KeyError):
+        spill.take(39)
+    spill.close()
 
 
 def test_identities_are_founded_by_their_own_operations(tmp_path: Path) -> None:

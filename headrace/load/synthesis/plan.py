@@ -1,8 +1,9 @@
 """What happens in a synthetic network, in order: who does what at which time to what. Sequential, and pure.
 
 Every process that makes frames runs the whole plan, because a like names the CID of somebody else's post: posts are
-made here, the rest is left to whoever owns the account. Memory is bounded by the accounts and by windows of recent
-posts. Does not own keys, trees and frames (`repos.py`) nor the numbers (`model.py`).
+made here; of an account that is not its own a process draws what it must, and makes no records. Memory is bounded by
+the accounts and by windows of recent posts. Does not own keys, trees and frames (`repos.py`) nor the numbers
+(`model.py`).
 """
 
 from __future__ import annotations
@@ -28,13 +29,23 @@ _DEPTH = 500
 
 
 class Plan:
-    """`dids` are the accounts' DIDs by number, `named` gives their first handles."""
+    """`dids` are the accounts' DIDs by number, `named` gives their first handles.
 
-    def __init__(self, population: Population, dids: Sequence[str], named: Callable[[int], str] | None = None) -> None:
+    Steps of accounts that are not `mine` come in their places too; what they write may be left out.
+    """
+
+    def __init__(
+        self,
+        population: Population,
+        dids: Sequence[str],
+        named: Callable[[int], str] | None = None,
+        mine: Callable[[int], bool] = lambda _: True,
+    ) -> None:
         seed, accounts = population.seed, population.accounts
         self._population = population
         self._dids = dids
         self._named = named
+        self._mine = mine
         self._draw = stream(seed, "events")
         self._say = stream(seed, "texts")
         self._words = Words(seed)
@@ -69,6 +80,9 @@ class Plan:
                 other = self._popular(draw())
                 if other != number and len(chosen) < wanted:
                     chosen[other] = None
+            if not self._mine(number):
+                yield Step(at, number, found=True)
+                continue
             for later, other in enumerate(chosen):
                 rkey = tid_from_micros(at + later, number & 1023)
                 writes.append(Write(f"app.bsky.graph.follow/{rkey}", self._subject("graph.follow", at, other)))
@@ -210,6 +224,8 @@ class Plan:
         own.append(path)
         if len(own) > _OWN:
             del own[0]
+        if not self._mine(account):
+            return Step(time, account)
         record = {"$type": f"app.bsky.{name}", **fields, "createdAt": _text(time)}
         return Step(time, account, (Write(path, record),))
 

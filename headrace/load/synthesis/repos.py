@@ -1,6 +1,6 @@
 """The repos of some accounts, in which a plan's steps become signed commits and frames. Memory is bounded.
 
-A repo that has not been written to for long is put into a file of its own and comes back when it is needed.
+A repo that has not been written to for long is put into the spill and comes back when it is needed.
 Does not own what is written (`plan.py`) nor the order of frames of different accounts (`pool.py`).
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import orjson
@@ -16,6 +15,7 @@ import orjson
 from headrace.load.archive.blocks import Item, Kind, did_key
 from headrace.load.archive.items import document_item
 from headrace.load.synthesis.accounts import Accounts, document, handle
+from headrace.load.synthesis.spill import Spill
 from headrace.load.synthesis.steps import Step, Write
 from ingest.repo.car import car_bytes
 from ingest.repo.commit import UnsignedCommit
@@ -110,20 +110,19 @@ class Repo:
 
 
 class Repos:
-    """Those of the accounts that `mine` says are; `spill` is a directory for what has no room."""
+    """Those of the accounts that `mine` says are."""
 
     def __init__(
         self,
         accounts: Accounts,
         dids: list[Did],
-        spill: Path,
         *,
         mine: Callable[[int], bool] = lambda _: True,
         room: int = RECORDS,
     ) -> None:
         self._accounts = accounts
         self._dids = dids
-        self._spill = spill
+        self._spill = Spill()
         self._mine = mine
         self._room = room
         self._held = 0
@@ -172,9 +171,7 @@ class Repos:
             known = self._away.pop(number, None)
             if known is not None:
                 repo.rev, repo.data, repo.records = known
-                path = self._path(number)
-                repo.tree = Tree.open(repo.data, _unpacked(path.read_bytes()).__getitem__)
-                path.unlink()
+                repo.tree = Tree.open(repo.data, _unpacked(self._spill.take(number)).__getitem__)
                 self._held += repo.records
         self._live.move_to_end(number)
         return repo
@@ -184,9 +181,8 @@ class Repos:
         self._held -= repo.records
         assert repo.rev is not None
         assert repo.data is not None
-        path = self._path(number)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"".join(len(data).to_bytes(4, "little") + cid + data for cid, data in repo.blocks().items()))
+        blocks = repo.blocks().items()
+        self._spill.put(number, b"".join(len(data).to_bytes(4, "little") + cid + data for cid, data in blocks))
         self._away[number] = (repo.rev, repo.data, repo.records)
 
     def _forget(self, number: int) -> None:
@@ -194,10 +190,7 @@ class Repos:
         if repo is not None:
             self._held -= repo.records
         elif self._away.pop(number, None) is not None:
-            self._path(number).unlink()
-
-    def _path(self, number: int) -> Path:
-        return self._spill / f"{number % 256:02x}" / str(number)
+            self._spill.take(number)
 
 
 def _document(item: Item) -> Made:

@@ -8,9 +8,7 @@ here and are still remembered. Does not own identities (`accounts.py`) nor repos
 from __future__ import annotations
 
 import re
-import tempfile
 from collections import Counter, OrderedDict
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
@@ -46,17 +44,16 @@ class Resigned(NamedTuple):
 
 def resign(archive: Archive, writer: ArchiveWriter, seed: int) -> Resigned:
     """Copy all of an archive, signed again, into another."""
-    with tempfile.TemporaryDirectory(prefix="headrace-resign-") as spill:
-        work = _Resigner(writer, seed, Path(spill))
-        for item in archive.items():  # first of all who there is: records name accounts that come later
-            work.meet(item)
-        for item in archive.items():
-            work.take(item)
-        return Resigned(dict(sorted(work.frames.items())), work.accounts, dict(sorted(work.left_out.items())))
+    work = _Resigner(writer, seed)
+    for item in archive.items():  # first of all who there is: records name accounts that come later
+        work.meet(item)
+    for item in archive.items():
+        work.take(item)
+    return Resigned(dict(sorted(work.frames.items())), work.accounts, dict(sorted(work.left_out.items())))
 
 
 class _Resigner:
-    def __init__(self, writer: ArchiveWriter, seed: int, spill: Path) -> None:
+    def __init__(self, writer: ArchiveWriter, seed: int) -> None:
         self.accounts = 0
         self.frames: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
@@ -65,7 +62,7 @@ class _Resigner:
         self._numbers: dict[str, int] = {}
         self._dids: dict[str, Did] = {}
         self._ordered: list[Did] = []
-        self._repos = Repos(self._accounts, self._ordered, spill)
+        self._repos = Repos(self._accounts, self._ordered)
         self._founded: set[str] = set()
         self._cids: OrderedDict[str, str] = OrderedDict()
         self._seq = 0
