@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from schemas import crash
 from schemas.errors import InvariantError
+from views.cql import lookup, text
 from views.cql import schema as cql_schema
-from views.cql import text
 from views.cql.order import WAVES, waves
 from views.cql.progress import merged, progress_from, progress_partition
 from views.cql.schema import PROGRESS
@@ -42,7 +42,7 @@ class ScyllaStore:
         self.generation = generation
         self.keyspace = cql_schema.keyspace_of(settings, generation)
         self._prepared: dict[Any, Prepared] = {}
-        self._writer = Writer(settings.epoch, self._statement, session.batch)
+        self._writer = Writer(settings.epoch, self._statement, session.batch, session.home)
 
     @classmethod
     async def open(
@@ -87,16 +87,53 @@ class ScyllaStore:
         if not keys:
             return []
         width = len(keys[0])
-        statement = self._prepared.get((table, width))
-        if statement is None:
-            if not table.key_size - 1 <= width <= table.key_size or width < table.partition_size:
-                raise InvariantError(f"{table.name} is not looked up by {width} of its {table.key_size} key columns")
-            statement = await self._prepare((table, width), text.get(self.keyspace, table, width), table)
-        bind = statement.bind
+        if not table.key_size - 1 <= width <= table.key_size or width < table.partition_size:
+            raise InvariantError(f"{table.name} is not looked up by {width} of its {table.key_size} key columns")
+        if len(keys) > 1 and width > table.partition_size:
+            return await self._get_grouped(table, width, keys)
+        return await self._get_each(table, width, keys)
+
+    async def _get_each(self, table: Table, width: int, keys: Sequence[Key]) -> list[Row | None]:
+        bind = (await self._get(table, width)).bind
         answers = await self._session.run([bind(key) for key in keys])
         if width == table.partition_size < table.key_size and table.statics:
             return [None if not rows or rows[0][width] is None else rows[0] for rows in answers]
         return [rows[0] if rows else None for rows in answers]
+
+    async def _get_grouped(self, table: Table, width: int, keys: Sequence[Key]) -> list[Row | None]:
+        """One statement for those of one partition."""
+        groups = lookup.grouped(table, keys)
+        if len(groups) == len(keys):
+            return await self._get_each(table, width, keys)
+        alone = (await self._get(table, width)).bind
+        together = await self._get_together(table, width)
+        limits = [lookup.limit_of(table, group) for group in groups]
+        asked = [
+            alone(group[0]) if len(group) == 1 else together.bind(lookup.values_of(table, group, limit))
+            for group, limit in zip(groups, limits, strict=True)
+        ]
+        rows: dict[Key, Row | None] = {}
+        again: list[Key] = []
+        for group, limit, answer in zip(groups, limits, await self._session.run(asked), strict=True):
+            first, cut_off = lookup.found(group, answer, limit)
+            rows.update(first)
+            again += cut_off
+        if again:
+            rows.update(zip(again, await self._get_each(table, width, again), strict=True))
+        return [rows.get(key) for key in keys]
+
+    async def _get(self, table: Table, width: int) -> Prepared:
+        statement = self._prepared.get((table, width))
+        if statement is None:
+            statement = await self._prepare((table, width), text.get(self.keyspace, table, width), table)
+        return statement
+
+    async def _get_together(self, table: Table, width: int) -> Prepared:
+        key = (table, "together", width)
+        statement = self._prepared.get(key)
+        if statement is None:
+            statement = await self._prepare(key, text.get_together(self.keyspace, table, width), table)
+        return statement
 
     async def statics(self, table: Table, partitions: Sequence[Key]) -> list[Row | None]:
         if not partitions:

@@ -101,6 +101,30 @@ async def test_a_key_short_of_its_last_column_finds_the_first_row(store, count):
     assert got == [("x", 1, f"s{i}", "r1") for i in range(count)] + [None]
 
 
+async def test_keys_of_one_partition_are_found_however_many_rows_stand_between_them(store):
+    """Asked for together, so many duplicates of a first key leave no room for the ones behind it."""
+    rows = [("x", 1, f"s{i:03}", f"r{j:02}") for i in range(150) for j in range(40 if i in {0, 70, 149} else 1)]
+    await store.apply(batch(puts(PAIR, [*rows, ("y", 1, "s000", "r")])))
+    asked = [f"s{i:03}" for i in random.Random(1).sample(range(160), 160)]
+
+    got = await store.get_many(PAIR, [("x", 1, s) for s in asked] + [("y", 1, "s000"), ("z", 1, "s000")])
+    twice = await store.get_many(PAIR, [("x", 1, "s001"), ("x", 1, "s070"), ("x", 1, "s001")])
+
+    assert got[:-2] == [("x", 1, s, "r00") if s < "s150" else None for s in asked]
+    assert got[-2:] == [("y", 1, "s000", "r"), None]
+    assert twice == [("x", 1, "s001", "r00"), ("x", 1, "s070", "r00"), ("x", 1, "s001", "r00")]
+
+
+async def test_full_keys_of_one_partition_in_mixed_order_are_found_beside_statics(store):
+    rows = [(p, a, b, c, b"v") for p, a, b, c in itertools.product("pq", range(4), "wxyz", range(4))]
+    absent = [(p, a, "no", a) for p in "pqr" for a in range(30)]
+    await store.apply(batch(puts(MIXED, rows), statics={MIXED: {("p",): (1, 1), ("r",): (2, 2)}}))
+    asked = [(row[:4], row) for row in rows] + [(key, None) for key in absent]
+    random.Random(2).shuffle(asked)
+
+    assert await store.get_many(MIXED, [key for key, _ in asked]) == [row for _, row in asked]
+
+
 async def test_a_key_of_another_length_is_a_defect_and_said_so(store):
     with pytest.raises(InvariantError, match="pair is not looked up by 1"):
         await store.get_many(PAIR, [("x",)])

@@ -30,11 +30,11 @@ class AnsweredError(Exception):
 class InProcess:
     """`ask(nsid, viewer, **parameters)`: the JSON of the answer. Raises AnsweredError."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, **more: Any) -> None:
         self.store = store
         self._catalogue = load()
         self._endpoints = {endpoint.nsid: endpoint for endpoint in apps.VIEWS}
-        reader = AppViewReader(store, "http://images.test")
+        reader = AppViewReader(store, "http://images.test", **more)
         self._services = Services(
             appview=reader, catalogue=self._catalogue, now=lambda: time.time_ns() // 1000, config=None
         )

@@ -71,6 +71,13 @@ def get(keyspace: str, table: Table, width: int) -> str:
     return f"{_select(keyspace, table)} WHERE {equal(key)}{tail}"
 
 
+def get_together(keyspace: str, table: Table, width: int) -> str:
+    """Keys of one partition: after it the list of what follows (tuples where that is several columns), and a limit."""
+    columns = table.clustering[: width - table.partition_size]
+    named_ = f"({_names(columns)})" if len(columns) > 1 else _names(columns)
+    return f"{_select(keyspace, table)} WHERE {equal(table.partition)} AND {named_} IN ? LIMIT ?"
+
+
 def statics(keyspace: str, table: Table) -> str:
     """One row where the partition has rows or statics; statics never written are NULLs."""
     return (
