@@ -35,6 +35,9 @@ class NetworkSettings(BaseSettings):
         None, description="Address clients reach the XRPC port by; by default http, hostname and port."
     )
     plc_url: HttpUrl | None = Field(None, description="Another did:plc directory to use; by default our own.")
+    identity_cache_rows: Annotated[int, Field(ge=0)] = Field(
+        200_000, description="DID documents kept on disk, so that a restart asks for none of them; 0 keeps none."
+    )
     handle_domains: Annotated[tuple[str, ...], NoDecode] = Field(
         (".test",), description="Domains new handles may lie under, each with a leading dot; comma-separated."
     )
@@ -49,6 +52,15 @@ class NetworkSettings(BaseSettings):
     )
     rate_limits: bool = Field(default=True, description="Whether the reference's rate limits apply.")
     rate_limit_scale: Annotated[float, Field(gt=0)] = Field(1.0, description="Multiplies every rate limit.")
+    requests_at_once: Annotated[int, Field(ge=1, le=4_096)] = Field(
+        128, description="Requests of a kind answered at once, in each process; of transfers eight times as many."
+    )
+    requests_waiting: Annotated[int, Field(ge=0, le=65_536)] = Field(
+        512, description="Requests of a kind that wait for that; what comes beyond is answered 503 at once."
+    )
+    request_wait: Annotated[float, Field(gt=0, le=60)] = Field(
+        1.0, description="Seconds after which a request that waits is answered 503."
+    )
     trust_forwarded: bool = Field(
         default=False, description="Take clients' addresses from X-Forwarded-For (only behind a proxy of yours)."
     )

@@ -41,7 +41,8 @@ async def start(running: Running, settings: Settings) -> None:
     config = shared.server_config(settings, bound, offers=("appview",))
     metrics = HttpMetrics(running.registry)
     assert settings.plc_url is not None, "the role's needs were checked"
-    resolver = shared.identity(running, settings, shared.plc_client(running, settings.plc_url), None)
+    plc = shared.plc_client(running, settings.plc_url)
+    resolver = shared.identity(running, settings, plc, None, keep=False)
 
     quick = msgspec.structs.replace(cql_settings(settings), timeout=_READ_SECONDS, patience=_READ_SECONDS)
     registry = await CqlRegistry.open(quick)

@@ -17,20 +17,25 @@ from aiohttp import web
 from api.auth import Authenticator
 from api.config import ServerConfig
 from api.dispatch import Dispatcher
+from api.gate import Limits
 from api.ops import Status, build_ops_app
 from api.plc.app import build_plc_app
 from api.server import HEAD_MAX, Handler, PublicServer
 from api.xrpc import Endpoint, Services
 from headrace import secrets
+from headrace.metrics.identity import IdentityCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from ingest.identity.dns_txt import DnsTxt
 from ingest.identity.fetch import Fetcher
 from ingest.identity.handles import HandleResolver
+from ingest.identity.kept_documents import KeptDocuments
 from ingest.identity.plc_client import PlcClient, PlcHttp
+from ingest.identity.plc_paced import PacedPlc
 from ingest.identity.plc_store import PlcDirectory
 from ingest.identity.resolver import IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
+from ingest.identity.swr_cache import Bounds
 from ingest.pds.rate_limit import RateLimiter
 from ingest.pds.settings import PdsSettings
 from schemas.syntax import Did, Handle
@@ -39,6 +44,8 @@ from views.view import FanoutSettings
 # What requests under way are given to end in, listener by listener: with the rest, less than 5 s.
 PUBLIC_SECONDS = 2.0
 PRIVATE_SECONDS = 0.75
+# A turn at the directory, and its answer.
+DIDS = Bounds(timeout=20.0)
 
 
 def unix_micros() -> int:
@@ -69,20 +76,34 @@ async def serve_plc(running: Running, directory: Path, bound: socket) -> PlcDire
     return own
 
 
-def plc_client(running: Running, url: str) -> PlcHttp:
+def plc_client(running: Running, url: str) -> PacedPlc:
+    """A directory elsewhere, which is spared while it is slow or fails."""
     remote = PlcHttp(url)
     running.push(remote.close)
-    return remote
+    return PacedPlc(remote)
 
 
-def identity(running: Running, settings: Settings, plc: PlcClient, local: LateLocalHandles | None) -> IdentityResolver:
-    """`local` answers for handles under our own domains; without it nothing is local."""
+def identity(
+    running: Running, settings: Settings, plc: PlcClient, local: LateLocalHandles | None, *, keep: bool = True
+) -> IdentityResolver:
+    """`local` answers for handles under our own domains; without it nothing is local.
+
+    `keep`: what is learnt survives the process, in its data directory.
+    """
     private = LOOPBACK if settings.allow_private_addresses else ()
     fetcher = Fetcher(AddressGuard(private), allow_http=settings.allow_private_addresses)
     running.push(fetcher.close)
     handles = HandleResolver(DnsTxt(), fetcher, local, settings.handle_domains)
-    resolver = IdentityResolver(plc, handles, fetcher, allow_localhost=settings.allow_private_addresses)
+    kept = None
+    if keep and settings.identity_cache_rows:
+        kept = KeptDocuments(settings.data / "identities.sqlite", settings.identity_cache_rows)
+        running.push(kept.close)
+        running.keep(kept.run(), "identities")
+    resolver = IdentityResolver(
+        plc, handles, fetcher, allow_localhost=settings.allow_private_addresses, dids=DIDS, kept=kept
+    )
     running.push(resolver.close)
+    running.registry.register(IdentityCollector(kept, plc if isinstance(plc, PacedPlc) else None))
     return resolver
 
 
@@ -177,6 +198,7 @@ async def serve_public(
         views=views,
         limiter=limiter,
         limit_accounts=limit_accounts,
+        limits=Limits(settings.requests_at_once, settings.requests_waiting, settings.request_wait),
     )
     server = PublicServer(services, dispatcher, pages=pages, prefixes=prefixes, actions=actions)
     handler = web.Server(server.handle, access_log=None, max_line_size=HEAD_MAX, max_field_size=HEAD_MAX)

@@ -6,7 +6,10 @@ The directory's address is the operator's setting, hence not held to the address
 from __future__ import annotations
 
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from time import time
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import aiohttp
 import orjson
@@ -16,6 +19,7 @@ from ingest.identity.reasons import IdentityReason, IdentityRefused
 from schemas.syntax import Did
 
 MAX_ANSWER = 4_194_304  # a log of the most operations that rate limits let grow in years
+MAX_EXPORT = 16_777_216  # 1,000 operations of the largest size, as JSON
 
 
 class PlcClient(Protocol):
@@ -47,7 +51,7 @@ class PlcHttp:
         self._session: aiohttp.ClientSession | None = None
 
     async def submit(self, did: Did, op: Mapping[str, Any]) -> None:
-        status, body = await self._request("POST", did, "", orjson.dumps(dict(op)))
+        status, body, _ = await self._request("POST", f"/{did}", orjson.dumps(dict(op)))
         if status == 200:
             return
         message = _message(body)
@@ -70,46 +74,68 @@ class PlcHttp:
             raise IdentityRefused(IdentityReason.DOCUMENT, "expected a JSON array from the directory")
         return found
 
+    async def export(self, after: str, count: int) -> list[bytes]:
+        """The lines of /export: operations of all DIDs after a time, as the directory took them; at most `count`.
+
+        Raises IdentityRefused.
+        """
+        status, body, retry_after = await self._request("GET", f"/export?count={count}&after={quote(after)}")
+        if status != 200:
+            raise IdentityRefused(IdentityReason.STATUS, f"HTTP {status} from the directory's /export", retry_after)
+        return [line for line in body.split(b"\n", count) if line][:count]
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     async def _read(self, did: Did, suffix: str) -> Any:
-        status, body = await self._request("GET", did, suffix)
+        status, body, retry_after = await self._request("GET", f"/{did}{suffix}")
         if status in (404, 410):
             tombstoned = status == 410 or "not available" in _message(body)
             reason = IdentityReason.TOMBSTONED if tombstoned else IdentityReason.NOT_FOUND
             raise IdentityRefused(reason, f"{_message(body)} ({did})")
         if status != 200:
-            raise IdentityRefused(IdentityReason.STATUS, f"HTTP {status} from the directory for {did}")
+            raise IdentityRefused(IdentityReason.STATUS, f"HTTP {status} from the directory for {did}", retry_after)
         try:
             return orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise IdentityRefused(IdentityReason.DOCUMENT, f"the directory's answer for {did} is not JSON") from error
 
-    async def _request(self, method: str, did: Did, suffix: str, body: bytes | None = None) -> tuple[int, bytes]:
+    async def _request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes, float | None]:
+        """Status, body, and the seconds of Retry-After."""
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout))
         headers = {"Content-Type": "application/json"} if body is not None else {}
+        limit = MAX_ANSWER if not path.startswith("/export") else MAX_EXPORT
         try:
             async with self._session.request(
-                method,
-                f"{self._base}/{did}{suffix}",
-                data=body,
-                headers=headers,
-                allow_redirects=False,
+                method, self._base + path, data=body, headers=headers, allow_redirects=False
             ) as response:
                 found = bytearray()
                 async for chunk in response.content.iter_chunked(65_536):
                     found += chunk
-                    if len(found) > MAX_ANSWER:
-                        raise IdentityRefused(IdentityReason.TOO_LARGE, f"more than {MAX_ANSWER} bytes for {did}")
-                return response.status, bytes(found)
+                    if len(found) > limit:
+                        raise IdentityRefused(IdentityReason.TOO_LARGE, f"more than {limit} bytes of {path[:80]}")
+                return response.status, bytes(found), _seconds(response.headers.get("Retry-After"))
         except TimeoutError as error:
-            raise IdentityRefused(IdentityReason.TIMEOUT, f"the directory did not answer for {did}") from error
+            detail = f"the directory did not answer for {path[:80]}"
+            raise IdentityRefused(IdentityReason.TIMEOUT, detail) from error
         except aiohttp.ClientError as error:
             raise IdentityRefused(IdentityReason.UNREACHABLE, f"the directory: {type(error).__name__}") from error
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Of a Retry-After (RFC 9110, 10.2.3): seconds, or a date."""
+    if retry_after is None:
+        return None
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
+    try:
+        at = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, at.timestamp() - time())
 
 
 def _message(body: bytes) -> str:

@@ -34,8 +34,12 @@ TRANSIENT = frozenset(
 
 
 class IdentityRefused(Refused):
-    """An identity that does not resolve or does not hold; `reason` is an IdentityReason."""
+    """An identity that does not resolve or does not hold; `reason` is an IdentityReason.
 
-    def __init__(self, reason: IdentityReason, detail: str) -> None:
+    `retry_after`: seconds until another attempt is welcome, where a server has said so.
+    """
+
+    def __init__(self, reason: IdentityReason, detail: str, retry_after: float | None = None) -> None:
         super().__init__(reason, detail)
         self.transient = reason in TRANSIENT
+        self.retry_after = retry_after

@@ -1,7 +1,9 @@
 """Who is who: DIDs to documents, handles to DIDs, and handles that hold in both directions; bounded and cached.
 
-Does not own did:plc (plc_client.py), did:web's form (did_web.py), handle look-ups (handles.py), nor the cache's rules
-(swr_cache.py).
+A document is looked for in memory, then among those kept on disk, then in the mirror of the did:plc directory where
+there is one, then at the directory or the did:web's host.
+Does not own did:plc (plc_client.py), its mirror (plc_mirror.py), did:web's form (did_web.py), handle look-ups
+(handles.py), nor the cache's rules (swr_cache.py).
 """
 
 from __future__ import annotations
@@ -32,6 +34,30 @@ class DidResolver(Protocol):
         ...
 
 
+class Kept(Protocol):
+    """Documents that outlive the process (`kept_documents.KeptDocuments`)."""
+
+    def get(self, did: str) -> tuple[Any, float] | None:
+        """Parsed JSON, and its age in seconds."""
+        ...
+
+    def put(self, did: str, document: Any) -> None: ...
+
+    def drop(self, did: str) -> None: ...
+
+
+class Mirror(Protocol):
+    """A did:plc directory's operations here (`plc_mirror.PlcMirror`)."""
+
+    def document(self, did: Did) -> dict[str, Any] | None:
+        """None: ask the directory. Raises IdentityRefused(TOMBSTONED)."""
+        ...
+
+    async def caught_up(self) -> bool:
+        """Whether all that the directory had at the time of the call is here now; waits for it, bounded."""
+        ...
+
+
 class IdentityResolver:
     """The resolver of one process. `now` is in seconds and monotonic."""
 
@@ -45,6 +71,8 @@ class IdentityResolver:
         dids: Bounds | None = None,
         names: Bounds | None = None,
         now: Callable[[], float] = monotonic,
+        kept: Kept | None = None,
+        mirror: Mirror | None = None,
     ) -> None:
         self._plc = plc
         self._handles = handles
@@ -52,9 +80,18 @@ class IdentityResolver:
         self._allow_localhost = allow_localhost
         self._dids: SwrCache[DidDocument] = SwrCache(self._load_did, dids or Bounds(), now)
         self._names: SwrCache[Did] = SwrCache(self._load_handle, names or Bounds(), now)
+        self._kept = kept
+        self._mirror = mirror
+        if kept is not None:
+            self._dids.recall = self._recall
 
     async def did_document(self, did: Did, *, refresh: bool = False) -> DidDocument:
         """The document of a did:plc or did:web. Raises IdentityRefused."""
+        if refresh and self._mirror is not None and did.method == "plc" and not await self._mirror.caught_up():
+            # The mirror may lack what has just changed.
+            document = await self._of_directory(did)
+            self._dids.put(did, document)
+            return document
         return await self._dids.get(did, refresh=refresh)
 
     async def handle(self, handle: Handle, *, refresh: bool = False) -> Did | None:
@@ -89,6 +126,8 @@ class IdentityResolver:
             for handle in known.handles[:1]:
                 self._names.forget(handle)
         self._dids.forget(did)
+        if self._kept is not None:
+            self._kept.drop(did)
 
     def lookups(self) -> dict[str, tuple[int, int, int]]:
         """(hits, misses, entries) of each cache."""
@@ -101,14 +140,43 @@ class IdentityResolver:
 
     async def _load_did(self, text: str) -> DidDocument:
         did = Did(text)
-        match did.method:
-            case "plc":
-                if not _PLC.fullmatch(did):
-                    raise IdentityRefused(IdentityReason.NOT_FOUND, f"no did:plc has this form: {did[:80]}")
-                return did_doc.parse(did, await self._plc.document(did))
-            case "web":
-                return did_doc.parse(did, await self._load_web(did))
+        try:
+            match did.method:
+                case "plc":
+                    mirrored = None if self._mirror is None else self._mirror.document(did)
+                    # What the mirror has it keeps itself.
+                    return did_doc.parse(did, mirrored) if mirrored is not None else await self._of_directory(did)
+                case "web":
+                    return self._keep(did, await self._load_web(did))
+        except IdentityRefused as refused:
+            if not refused.transient and self._kept is not None:
+                self._kept.drop(did)
+            raise
         raise IdentityRefused(IdentityReason.METHOD, f"expected did:plc or did:web, found {did[:80]}")
+
+    async def _of_directory(self, did: Did) -> DidDocument:
+        if not _PLC.fullmatch(did):
+            raise IdentityRefused(IdentityReason.NOT_FOUND, f"no did:plc has this form: {did[:80]}")
+        return self._keep(did, await self._plc.document(did))
+
+    def _keep(self, did: Did, document: Any) -> DidDocument:
+        parsed = did_doc.parse(did, document)
+        if self._kept is not None:
+            self._kept.put(did, document)
+        return parsed
+
+    def _recall(self, text: str) -> tuple[DidDocument, float] | None:
+        did = Did(text)
+        if self._mirrored(did):
+            return None  # and newer than what was kept
+        found = None if self._kept is None else self._kept.get(did)
+        return None if found is None else (did_doc.parse(did, found[0]), found[1])
+
+    def _mirrored(self, did: Did) -> bool:
+        try:
+            return self._mirror is not None and did.method == "plc" and self._mirror.document(did) is not None
+        except IdentityRefused:
+            return True
 
     async def _load_web(self, did: Did) -> Any:
         url = did_web.document_url(did, allow_localhost=self._allow_localhost)

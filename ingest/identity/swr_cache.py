@@ -1,7 +1,9 @@
 """A bounded cache of slow answers: stale-while-revalidate, negative caching, one flight a key.
 
 - fresh: answered from memory. Stale: answered from memory, refreshed behind. Expired or absent: waited for.
-- A refusal is remembered too, for `negative` seconds; a transient one never displaces an answer that is still usable.
+- A refusal is remembered too, for `negative` seconds. A transient one says nothing about the key: it never displaces an
+  answer that is still usable, and is remembered for `transient` seconds, so that a crowd of askers is one attempt.
+- `recall` tells what another memory knows of a key, with its age in seconds, before anything is fetched.
 - One flight a key at a time; at most `concurrency` at work and `waiting` more in line, beyond which BUSY.
 - Time is a function given at construction; nothing here sleeps.
 Does not own what an answer is, nor how it is fetched.
@@ -29,9 +31,19 @@ class Bounds:
     fresh: float = 3600.0
     expire: float = 86_400.0
     negative: float = 60.0
+    transient: float = 1.0
     concurrency: int = 64
     waiting: int = 4096
     timeout: float = 10.0
+
+
+@dataclass(slots=True)
+class _Known(Generic[V]):
+    """`since`: when the answer was had. `again`: before this moment no other is fetched behind it."""
+
+    value: V | IdentityRefused
+    since: float
+    again: float = 0.0
 
 
 class SwrCache(Generic[V]):
@@ -46,12 +58,14 @@ class SwrCache(Generic[V]):
         self._load = load
         self._bounds = bounds
         self._now = now
-        self._known: OrderedDict[str, tuple[V | IdentityRefused, float]] = OrderedDict()
+        self._known: OrderedDict[str, _Known[V]] = OrderedDict()
         self._flights: dict[str, asyncio.Task[V | IdentityRefused]] = {}
         self._gate = asyncio.Semaphore(bounds.concurrency)
+        self.recall: Callable[[str], tuple[V, float] | None] = lambda _: None
         self.hits = 0
-        """Answers from memory; `misses` waited for a fetch."""
+        """Answers from memory; `misses` waited for a fetch; `recalled` are hits that `recall` told of."""
         self.misses = 0
+        self.recalled = 0
 
     def __len__(self) -> int:
         return len(self._known)
@@ -62,30 +76,32 @@ class SwrCache(Generic[V]):
 
     async def get(self, key: str, *, refresh: bool = False) -> V:
         """`refresh` waits for a fetch that starts after this call."""
+        known = self._known.get(key) or self._recalled(key)
         if refresh:
             self.misses += 1
             earlier = self._flights.get(key)
             if earlier is not None:
                 await asyncio.wait((earlier,))
             return _answer(await asyncio.shield(self._flight(key)))
-        known = self._known.get(key)
         if known is not None:
-            value, since = known
-            age, bounds = self._now() - since, self._bounds
-            negative = isinstance(value, IdentityRefused)
-            if age < (bounds.negative if negative else bounds.expire):
+            age = self._now() - known.since
+            if age < self._lasts(known.value):
                 self.hits += 1
                 self._known.move_to_end(key)
-                if not negative and age >= bounds.fresh and len(self._flights) < bounds.concurrency:
-                    self._flight(key)
-                return _answer(value)
+                if not isinstance(known.value, IdentityRefused) and age >= self._bounds.fresh:
+                    self._renew(key, known)
+                return _answer(known.value)
         self.misses += 1
         return _answer(await asyncio.shield(self._flight(key)))
 
     def peek(self, key: str) -> V | None:
         """What is known, fresh or not, without fetching."""
         known = self._known.get(key)
-        return None if known is None or isinstance(known[0], IdentityRefused) else known[0]
+        return None if known is None or isinstance(known.value, IdentityRefused) else known.value
+
+    def put(self, key: str, value: V) -> None:
+        """What has been learnt by other means, now."""
+        self._remember(key, value, self._now())
 
     def forget(self, key: str) -> None:
         self._known.pop(key, None)
@@ -118,26 +134,42 @@ class SwrCache(Generic[V]):
         except TimeoutError:
             value = IdentityRefused(IdentityReason.TIMEOUT, f"{key[:80]}: nothing within {self._bounds.timeout} s")
             started = self._now()
-        if isinstance(value, IdentityRefused) and value.transient and self._usable(key):
+        known = self._known.get(key)
+        if isinstance(value, IdentityRefused) and value.transient and known is not None and self._usable(known):
+            known.again = self._now() + self._bounds.transient
             return value
         self._remember(key, value, started)
         return value
 
-    def _usable(self, key: str) -> bool:
-        known = self._known.get(key)
-        if known is None or isinstance(known[0], IdentityRefused):
-            return False
-        return self._now() - known[1] < self._bounds.expire
+    def _renew(self, key: str, known: _Known[V]) -> None:
+        if len(self._flights) < self._bounds.concurrency and self._now() >= known.again:
+            self._flight(key)
 
-    def _remember(self, key: str, value: V | IdentityRefused, since: float | None = None) -> None:
-        self._known[key] = (value, self._now() if since is None else since)
+    def _recalled(self, key: str) -> _Known[V] | None:
+        found = self.recall(key)
+        if found is None or found[1] >= self._bounds.expire:
+            return None
+        self.recalled += 1
+        return self._remember(key, found[0], self._now() - found[1])
+
+    def _lasts(self, value: V | IdentityRefused) -> float:
+        if not isinstance(value, IdentityRefused):
+            return self._bounds.expire
+        return self._bounds.transient if value.transient else self._bounds.negative
+
+    def _usable(self, known: _Known[V]) -> bool:
+        return not isinstance(known.value, IdentityRefused) and self._now() - known.since < self._bounds.expire
+
+    def _remember(self, key: str, value: V | IdentityRefused, since: float) -> _Known[V]:
+        known = self._known[key] = _Known(value, since)
         self._known.move_to_end(key)
         while len(self._known) > self._bounds.entries:
             self._known.popitem(last=False)
+        return known
 
 
 def _answer(value: V | IdentityRefused) -> V:
     if isinstance(value, IdentityRefused):
         # A fresh one each time: a raised exception keeps the traceback of whoever raised it last.
-        raise IdentityRefused(IdentityReason(value.reason), value.detail)
+        raise IdentityRefused(IdentityReason(value.reason), value.detail, value.retry_after)
     return value

@@ -66,6 +66,8 @@ _LABELS = {
     "version": "`version`: one",
     "cache": "`cache`: `did` or `handle`",
     "outcome": "`outcome`: `hit` or `miss`",
+    "breaker": "`breaker`: `closed`, `open` or `half_open`",
+    "asked": "`asked`: `answered`, `failed` or `turned_away`",
     "generation": "`generation`: at most three",
 }
 # By metric: the enums a `reason` is of, and the words beside them.

@@ -15,10 +15,12 @@ from api.relay.jetstream import JetstreamMetrics
 from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
+from headrace.metrics.identity import IdentityCollector
 from headrace.metrics.pds import PdsCollector
 from headrace.metrics.process import LanesCollector, RiverCollector
 from headrace.metrics.relay import RelayCollector
 from headrace.river import NOWHERE
+from ingest.identity.breaker import Breaker
 
 
 class SizedNamespace(SimpleNamespace):
@@ -26,6 +28,8 @@ class SizedNamespace(SimpleNamespace):
         return 0
 
 
+_kept: Any = SimpleNamespace(rows=0, hits=0, evicted=0)
+_directory: Any = SimpleNamespace(breaker=Breaker(), outcomes=Counter())
 _resolver: Any = SimpleNamespace(lookups=dict)
 _worker: Any = SimpleNamespace(entries=0, transactions=0, rejected=Counter(), places={}, open_transaction_seconds=0.0)
 _reader: Any = SimpleNamespace(firehose_bounds=lambda: (0, 0, 0))
@@ -46,16 +50,17 @@ _pds: Any = SimpleNamespace(open_account_files=0)
 def registries() -> dict[str, CollectorRegistry]:
     """By role, as `headrace/wiring/*.py` fill them."""
     bare, asking = RoleCollector("0"), RoleCollector("0", _resolver)
+    who = IdentityCollector(_kept, _directory)
     room = DirectoryCollector(Path())
     store = StoreCollector(lambda: 0)
     made = {
         "plc": _registry(bare, room),
-        "pds": _registry(asking, room, PdsCollector(_log, _pds)),
+        "pds": _registry(asking, room, who, PdsCollector(_log, _pds)),
         "derive": _registry(bare, room, DeriveCollector(_worker)),
         "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), store),
         "firehose": _registry(bare, FirehoseCollector(_reader)),
-        "appview": _registry(asking, store),
-        "relay": _registry(asking, room, RelayCollector(_relay)),
+        "appview": _registry(asking, store, IdentityCollector(None, _directory)),
+        "relay": _registry(asking, room, who, RelayCollector(_relay)),
     }
     for role in ("pds", "firehose", "appview", "relay"):
         HttpMetrics(made[role])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from ingest.identity.reasons import IdentityReason, IdentityRefused
+from ingest.identity.reasons import TRANSIENT, IdentityReason, IdentityRefused
 from ingest.identity.swr_cache import Bounds, SwrCache
 
 
@@ -85,10 +85,12 @@ async def test_a_transient_refusal_does_not_displace_a_usable_answer_but_a_final
     source.refuse = IdentityReason.TIMEOUT
     await cache.get("a")
     await landed(cache)
+    source.now += 1
     assert await cache.get("a") == "a:1"
     await landed(cache)
 
     source.refuse = IdentityReason.TOMBSTONED
+    source.now += 1
     await cache.get("a")
     await landed(cache)
     with pytest.raises(IdentityRefused):
@@ -197,3 +199,63 @@ async def test_closing_ends_what_is_under_way():
     with pytest.raises(asyncio.CancelledError):
         await asker
     assert cache.flights == 0
+
+
+async def refused(cache, key="a", **how):
+    with pytest.raises(IdentityRefused) as caught:
+        await cache.get(key, **how)
+    return caught.value
+
+
+@pytest.mark.parametrize("reason", sorted(TRANSIENT))
+async def test_a_transient_refusal_is_remembered_for_a_moment_and_not_as_an_answer(reason):
+    source = Source()
+    source.refuse = reason
+    cache = source.cache(negative=60, transient=1)
+    for _ in range(100):
+        await refused(cache)
+    assert source.loads == 1
+    source.refuse = None
+    source.now += 1
+
+    assert await cache.get("a") == "a:2"
+
+
+async def test_a_stale_answer_that_cannot_be_replaced_is_not_asked_for_at_every_reading():
+    source = Source()
+    cache = source.cache(fresh=10, expire=100, transient=1)
+    await cache.get("a")
+    source.now += 10
+    source.refuse = IdentityReason.BUSY
+    for _ in range(50):
+        assert await cache.get("a") == "a:1"
+        await landed(cache)
+    assert source.loads == 2
+    source.refuse = None
+    source.now += 1
+    await cache.get("a")
+    await landed(cache)
+
+    assert await cache.get("a") == "a:3"
+
+
+async def test_what_is_recalled_is_as_old_as_it_was():
+    source = Source()
+    told = {"fresh": ("f", 5.0), "stale": ("s", 50.0), "expired": ("e", 100.0)}
+    cache = source.cache(fresh=10, expire=100)
+    cache.recall = told.get
+
+    assert [await cache.get(key) for key in told] == ["f", "s", "expired:2"]
+    await landed(cache)
+    assert [await cache.get(key) for key in told] == ["f", "stale:1", "expired:2"]
+    assert (cache.recalled, source.loads) == (2, 2)
+
+
+async def test_what_is_recalled_outlives_a_refresh_that_could_not_be_had():
+    source = Source()
+    source.refuse = IdentityReason.UNREACHABLE
+    cache = source.cache(fresh=10, expire=100)
+    cache.recall = {"a": ("old", 50.0)}.get
+
+    assert (await refused(cache, refresh=True)).reason is IdentityReason.UNREACHABLE
+    assert await cache.get("a") == "old"
