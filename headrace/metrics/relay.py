@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from ingest.relay.reasons import RelayReason
 from ingest.relay.relay import Relay
 
 _STATES = ("active", "idle", "offline", "throttled", "banned")
 _SOURCES = ("host", "upstream")
+_ANEW = (RelayReason.FUTURE_CURSOR.value, RelayReason.SEQ_RESET.value)
 
 
 class RelayCollector(Collector):
@@ -53,6 +55,14 @@ class RelayCollector(Collector):
         for labels, count in dropped.items():
             refused.add_metric(list(labels), count)
         yield refused
+        anew = CounterMetricFamily(
+            "headrace_relay_restarted_numberings_total",
+            "Times since the start that a host's numbers began anew below the cursor: its restored backup, a lie.",
+            labels=["source"],
+        )
+        for source in _SOURCES:
+            anew.add_metric([source], sum(dropped[source, reason] for reason in _ANEW))
+        yield anew
         under_way = GaugeMetricFamily(
             "headrace_relay_under_way_messages", "Messages read and not yet in the log or refused.", labels=["source"]
         )

@@ -74,7 +74,8 @@ class Intake:
     async def offer(self, source: Source, frame: bytes) -> InfoMessage | ErrorMessage | UnknownMessage | None:
         """HOT: put a frame's message in its account's line; waits for room. What is not of an account is given back.
 
-        Raises Refused only for what ends a stream: bytes that are no frame (FRAME_*); and what has ended the lines.
+        Raises Refused only for what ends a stream: bytes that are no frame (FRAME_*), numbers that have begun anew
+        (SEQ_RESET); and what has ended the lines.
         """
         self.lines.check()
         message = decode_frame(frame)
@@ -82,9 +83,12 @@ class Intake:
             return message
         progress = source.progress
         if source.kind != "file" and message.seq <= progress.last:
-            stale = Refused(RelayReason.SEQ_STALE, f"seq {message.seq} is not above {progress.last}")
-            source.refused(stale, message.did)
+            at = f"seq {message.seq} is not above {progress.last}"
+            if source.numbering.has_begun_anew(news=self.judge.is_news(source, message)):
+                raise Refused(RelayReason.SEQ_RESET, f"{source.name}: {at}, and what it says is new")
+            source.refused(Refused(RelayReason.SEQ_STALE, at), message.did)
             return None
+        source.numbering.rises()
         progress.begin(message.seq)
         await self.lines.put(
             source,

@@ -58,6 +58,14 @@ class Judge:
         self.handle_of = handle_of
         self.repairs: Repairs | None = None
 
+    def is_news(self, source: Source, message: Numbered) -> bool:
+        """Whether the log has not what the message says of an account's repo; False where that cannot be told yet."""
+        if source.progress.waiting or not isinstance(message, CommitMessage | SyncMessage):
+            return False
+        head = self._log.head(message.did)
+        held = self.repairs is not None and self.repairs.holds(message.did)
+        return not held and head is not None and head.rev is not None and message.rev > head.rev
+
     async def judge(self, source: Source, message: Numbered, *, again: bool) -> str:
         """Into the log; a word for what became of it. Raises Refused, Rejected, LogAwayError.
 

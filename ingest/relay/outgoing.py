@@ -1,8 +1,8 @@
 """The relay's connections to other people's hosts: firehoses, repos, whether a host is a PDS.
 
 Every socket passes the address guard when it is made. A firehose is not redirected, not compressed and has messages of
-at most `FRAME_MAX`; a host that says nothing, not even to a ping, is given up. Does not own when to connect
-(`ingest.relay.subscription`) nor what frames say.
+at most `FRAME_MAX`; a host that says nothing, not even to a ping, is given up, and so is one that says it byte by byte
+(`ingest.relay.patience`). Does not own when to connect (`ingest.relay.subscription`) nor what frames say.
 """
 
 from __future__ import annotations
@@ -16,41 +16,41 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractResolver
 
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.ssrf import AddressGuard, BlockedAddress
 from ingest.relay.directory import RELAY_SERVER
+from ingest.relay.patience import Pace, Patience
+from ingest.relay.quotas import Bucket, Rate
 from ingest.relay.reasons import RelayReason
 from ingest.repo.reasons import RepoReason
 from schemas.errors import Refused
 from schemas.limits import FRAME_MAX
 from schemas.syntax import Did
 
-_CONNECT_SECONDS = 15.0
-_PING_SECONDS = 30.0
-_REPO_SECONDS = 900.0
-_STALL_SECONDS = 30.0
 _REDIRECTS = 3
+_CONTROLS = 60  # pings and pongs of a stream within two waits for one
 _PIECE = 256 * 1024
 _DESCRIPTION = 65_536
 _HEADERS = {"User-Agent": "headrace", "Accept-Encoding": "identity"}
 
 
 class Outgoing:
-    """`private` lets http and private addresses in (a laboratory). `name` is what `Via` says of us."""
+    """`private` lets http and private addresses in (a laboratory). `resolver` takes the place of the system's."""
 
     def __init__(
         self,
         guard: AddressGuard,
         *,
         private: bool = False,
-        ping_seconds: float = _PING_SECONDS,
-        stall_seconds: float = _STALL_SECONDS,
+        patience: Patience | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._guard = guard
         self._schemes = ("https", "http") if private else ("https",)
-        self._ping = ping_seconds
-        self._stall = stall_seconds
+        self._patience = patience or Patience()
+        self._resolver = resolver
         self._sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class Outgoing:
         address = f"{url.rstrip('/')}/xrpc/com.atproto.sync.subscribeRepos{query}"
         session = self._session("upstream" if upstream else "hosts")
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(self._patience.connect):
                 socket = await session.ws_connect(
                     address,
                     autoping=False,
@@ -87,17 +87,19 @@ class Outgoing:
         address = f"{url.rstrip('/')}/xrpc/com.atproto.sync.getRepo?{urlencode({'did': did})}"
         session = self._session("repos")
         try:
-            async with asyncio.timeout(_REPO_SECONDS):
+            async with asyncio.timeout(self._patience.repo):
                 for _ in range(_REDIRECTS + 1):
                     if urlsplit(address).scheme not in self._schemes:
                         raise IdentityRefused(IdentityReason.SCHEME, f"redirected to {address[:200]}")
-                    async with session.get(address, allow_redirects=False) as response:
+                    async with asyncio.timeout(self._patience.answer):
+                        response = await session.get(address, allow_redirects=False)
+                    async with response:
                         if response.status in {301, 302, 303, 307, 308} and "Location" in response.headers:
                             address = urljoin(address, response.headers["Location"])
                             continue
                         if response.status != 200:
                             raise Refused(RelayReason.REPO_STATUS, f"HTTP {response.status} for the repo of {did}")
-                        async for piece in response.content.iter_chunked(_PIECE):
+                        async for piece in self._paced(response, did):
                             yield piece
                         return
         except TimeoutError as error:
@@ -109,12 +111,24 @@ class Outgoing:
             raise refused from error
         raise Refused(RelayReason.HOST_REDIRECTS, f"more than {_REDIRECTS} redirects for the repo of {did}")
 
+    async def _paced(self, response: aiohttp.ClientResponse, did: Did) -> AsyncIterator[bytes]:
+        """The body, as long as it keeps pace. Raises Refused(REPO_SLOW)."""
+        pace, clock = Pace(self._patience), asyncio.get_running_loop().time
+        while True:
+            began = clock()
+            piece = await response.content.read(_PIECE)
+            if not piece:
+                return
+            if not pace.came(len(piece), clock() - began):
+                raise Refused(RelayReason.REPO_SLOW, f"the repo of {did} comes below {self._patience.pace:.0f} bytes/s")
+            yield piece
+
     async def check_pds(self, url: str) -> None:
         """Raises Refused unless a PDS answers there: HOST_NO_PDS, HOST_UNREACHABLE, HOST_IS_RELAY."""
         address = f"{url.rstrip('/')}/xrpc/com.atproto.server.describeServer"
         try:
             async with (
-                asyncio.timeout(_CONNECT_SECONDS),
+                asyncio.timeout(self._patience.connect),
                 self._session("hosts").get(address, allow_redirects=False) as response,
             ):
                 body = await _read(response, _DESCRIPTION) if response.status == 200 else b""
@@ -129,10 +143,13 @@ class Outgoing:
 
     async def _frames(self, socket: aiohttp.ClientWebSocketResponse, url: str) -> AsyncIterator[bytes]:
         asked = False
-        kinds = aiohttp.WSMsgType
+        kinds, clock = aiohttp.WSMsgType, asyncio.get_running_loop().time
+        heard, controls = clock(), Bucket(Rate(_CONTROLS, 2 * self._patience.ping))
         while True:
+            if clock() - heard > self._patience.mute:
+                raise Refused(RelayReason.HOST_SILENT, f"{url} has sent no whole message for {clock() - heard:.0f} s")
             try:
-                message = await socket.receive(timeout=self._ping)
+                message = await socket.receive(timeout=self._patience.ping)
             except TimeoutError:
                 if asked:
                     raise Refused(RelayReason.HOST_SILENT, f"{url} answers no ping") from None
@@ -144,16 +161,22 @@ class Outgoing:
             asked = False
             if message.type is kinds.BINARY:
                 yield message.data
-            elif message.type is kinds.PING:
-                await self._tell(socket.pong(message.data), url)
+                heard = clock()
+            elif message.type in {kinds.PING, kinds.PONG}:
+                if not controls.take():
+                    raise Refused(RelayReason.HOST_FRAMES, f"{url}: more than {_CONTROLS} pings and pongs at once")
+                if message.type is kinds.PING:
+                    await self._tell(socket.pong(message.data), url)
             elif message.type is kinds.ERROR:
                 raise _broken(message.data, url)
             elif message.type in {kinds.CLOSE, kinds.CLOSING, kinds.CLOSED}:
                 raise Refused(RelayReason.HOST_CLOSED, f"{url} closed the stream ({socket.close_code})")
+            else:
+                raise Refused(RelayReason.HOST_FRAMES, f"{url}: a message of text, expected bytes")
 
     async def _tell(self, sending: Any, url: str) -> None:
         try:
-            async with asyncio.timeout(self._ping):
+            async with asyncio.timeout(self._patience.ping):
                 await sending
         except (aiohttp.ClientError, OSError) as error:
             raise Refused(RelayReason.HOST_CLOSED, f"{url}: {type(error).__name__}") from error
@@ -164,11 +187,13 @@ class Outgoing:
         if session is None:
             traces = [] if name == "repos" else [_trace(refuse_relays=name == "hosts")]
             session = self._sessions[name] = aiohttp.ClientSession(
-                connector=self._guard.connector(limit=0),
+                connector=self._guard.connector(self._resolver, limit=0),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=_HEADERS,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._stall),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=self._patience.connect, sock_read=self._patience.stall
+                ),
                 trace_configs=traces,
             )
         return session

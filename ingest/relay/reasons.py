@@ -32,6 +32,7 @@ class RelayReason(StrEnum):
     LOOP = "loop"
     # a message of a host
     SEQ_STALE = "seq_stale"
+    SEQ_RESET = "seq_reset"
     HOSTED_HERE = "hosted_here"
     NOT_AUTHORITATIVE = "not_authoritative"
     NO_SIGNING_KEY = "no_signing_key"

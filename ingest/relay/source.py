@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, deque
 from typing import Literal
 
+from ingest.relay.numbering import Numbering
 from ingest.relay.quotas import Bucket
 from ingest.repo.messages import AccountMessage, CommitMessage, IdentityMessage, SyncMessage
 from schemas.errors import Refused
@@ -59,6 +60,7 @@ class Source:
         self.room = asyncio.Semaphore(room)
         self.refreshes = refreshes
         self.progress = Progress(reached)
+        self.numbering = Numbering()
         self.accepted: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
 

@@ -96,8 +96,12 @@ class Host(Source):
             day if given.per_day is None else Rate(given.per_day, 86_400),
         )
 
+    def start_over(self) -> None:
+        """Its numbers have begun anew: from the oldest that it keeps."""
+        self.progress = Progress(0)
+
     def forget_cursor(self) -> None:
-        """Its numbers have begun anew."""
+        """From now on."""
         self.progress = Progress()
 
 
@@ -169,9 +173,7 @@ class Subscription:
 
     async def _read(self) -> None:
         host = self._host
-        last = host.progress.last
-        cursor = last or (0 if self._backlog and not self._live else None)
-        async with self._outgoing.subscribe(host.row.url, cursor, upstream=host.row.upstream) as frames:
+        async with self._outgoing.subscribe(host.row.url, self._cursor(), upstream=host.row.upstream) as frames:
             host.connected = True
             host.heard = asyncio.get_running_loop().time()
             bad = 0
@@ -181,6 +183,9 @@ class Subscription:
                 try:
                     answer = await self._intake.offer(host, frame)
                 except Refused as refused:
+                    if refused.reason is RelayReason.SEQ_RESET:
+                        self._start_over(refused)
+                        raise
                     host.refused(refused)
                     bad += 1
                     if bad >= BAD_FRAMES:
@@ -194,6 +199,19 @@ class Subscription:
                     # What was missed shows as gaps in accounts' chains.
                     host.dropped[RelayReason.OUTDATED_CURSOR.value] += 1
 
+    def _cursor(self) -> int | None:
+        progress = self._host.progress
+        if progress.last or progress.reached is not None:
+            return progress.last
+        return 0 if self._backlog and not self._live else None
+
+    def _start_over(self, refused: Refused) -> None:
+        host = self._host
+        _log.warning(
+            "a host's numbers have begun anew", host=host.name, reached=host.progress.last, why=str(refused)[:300]
+        )
+        host.start_over()
+
     async def _wait_for_quota(self) -> None:
         host = self._host
         while (seconds := host.buckets.take()) > 0:
@@ -203,9 +221,13 @@ class Subscription:
 
     def _error(self, message: ErrorMessage) -> Refused:
         if message.error == "FutureCursor":
-            self._host.forget_cursor()
-            self._live = True
-            return Refused(RelayReason.FUTURE_CURSOR, "its numbers are below our cursor: read from now on")
+            refused = Refused(RelayReason.FUTURE_CURSOR, "its numbers are below our cursor")
+            if self._host.numbering.may_restart():
+                self._start_over(refused)
+            else:
+                self._host.forget_cursor()
+                self._live = True
+            return refused
         if message.error == "ConsumerTooSlow":
             return Refused(RelayReason.CONSUMER_TOO_SLOW, "it could not wait for us")
         return Refused(RelayReason.HOST_ERROR, f"error {message.error[:40]!r}")

@@ -13,6 +13,7 @@ from ingest.identity.ssrf import LOOPBACK, AddressGuard
 from ingest.relay.directory import HostLimits
 from ingest.relay.hostnames import is_under, parse_host
 from ingest.relay.outgoing import Outgoing
+from ingest.relay.patience import Patience
 from ingest.relay.reasons import RelayReason
 from ingest.repo.frame import error_frame
 from schemas.errors import Refused
@@ -102,26 +103,6 @@ async def test_a_host_that_is_away_is_read_again_when_it_is_back(tmp_path: Path)
             assert len(await world.entries()) == 2
 
 
-async def test_a_host_whose_numbers_begin_anew_is_read_from_now(tmp_path: Path) -> None:
-    people = People()
-    async with Host(people) as host:
-        member = host.add(1)
-        await host.say(*(member.write() for _ in range(10)))
-        async with World(tmp_path, people, crawl=(host.name,)) as world:
-            await world.taken(host)
-            host.seq = 0
-            host.events.clear()
-            await host.cut()
-            await until(lambda: host.cursors[-1] is None)
-            await until(lambda: world.relay.host(host.name).status == "active")  # type: ignore[union-attr]
-            await host.say(member.write())
-            await until(lambda: world.log.head(member.did).rev == member.rev)  # type: ignore[union-attr]
-
-            assert world.dropped["future_cursor"] == 1
-            await world.reopen()
-            await until(lambda: host.cursors[-1] == 1)
-
-
 async def test_what_a_window_no_longer_holds_shows_as_a_gap_and_is_fetched(tmp_path: Path) -> None:
     people = People()
     async with Host(people) as host:
@@ -168,7 +149,7 @@ async def test_a_silent_host_is_given_up_and_one_that_answers_pings_is_not(tmp_p
             await asyncio.get_running_loop().create_future()  # reads nothing, so answers no ping
 
         mute.stream = deaf
-        async with World(tmp_path, people, crawl=(mute.name, quiet.name), ping_seconds=0.1) as world:
+        async with World(tmp_path, people, crawl=(mute.name, quiet.name), patience=Patience(ping=0.1)) as world:
             await until(lambda: world.dropped["host_silent"] >= 2)
 
             assert len(mute.cursors) >= 2

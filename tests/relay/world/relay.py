@@ -14,6 +14,7 @@ from ingest.identity.ssrf import LOOPBACK, AddressGuard
 from ingest.log_sqlite.log import SqliteLog
 from ingest.relay.outgoing import Outgoing
 from ingest.relay.parts import RelayParts, RelaySettings
+from ingest.relay.patience import Patience
 from ingest.relay.relay import Relay
 from ingest.relay.verifier import InlineVerifier
 from schemas.entries import Entry
@@ -49,14 +50,14 @@ class World:
         *,
         crawl: tuple[str, ...] = (),
         hosted: Callable[[str], bool] = lambda _: False,
-        ping_seconds: float = 30.0,
+        patience: Patience | None = None,
         **settings: Any,
     ) -> None:
         self.directory = directory
         self.people = people
         self.crawl = crawl
         self.hosted = hosted
-        self.ping_seconds = ping_seconds
+        self.patience = patience
         given = {"private": True, "first_pause": 0.02, "save_seconds": 0.05, "introduce": False}
         self.settings = RelaySettings(**given | settings)
         self.log: SqliteLog
@@ -77,7 +78,7 @@ class World:
         self.directory.mkdir(parents=True, exist_ok=True)
         self.log = await SqliteLog.open(self.directory / "log.sqlite")
         self.resolver = self.people.resolver()
-        self.outgoing = Outgoing(AddressGuard(LOOPBACK), private=True, ping_seconds=self.ping_seconds)
+        self.outgoing = Outgoing(AddressGuard(LOOPBACK), private=True, patience=self.patience)
         self.relay = await Relay.open(
             RelayParts(
                 path=self.directory / "relay.sqlite",

@@ -348,6 +348,16 @@ NETWORK = (
         },
     ),
     Alert(
+        "HeadraceRelayNumbersAnew",
+        TICKET,
+        "0m",
+        "sum by (instance, source) (increase(headrace_relay_restarted_numberings_total[1h])) > 0",
+        "The numbers of a {{ $labels.source }} have begun anew below the cursor of {{ $labels.instance }}",
+        "It is read from its oldest. Its operator may have restored a backup, and what came after that is gone there.",
+        {'headrace_relay_restarted_numberings_total{instance="i",source="host"}': "0x20 1x40"},
+        {'headrace_relay_restarted_numberings_total{instance="i",source="host"}': "3x60"},
+    ),
+    Alert(
         "HeadraceRelaySilent",
         PAGE,
         "10m",
