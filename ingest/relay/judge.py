@@ -32,7 +32,7 @@ _STATUSES: dict[str, Status] = {
     "throttled": "throttled",
 }
 # States in which an account's commits are still its own: its host says that copies lag, not that it is closed.
-_OPEN: frozenset[Status] = frozenset(("active", "desynchronized", "throttled"))
+OPEN: frozenset[Status] = frozenset(("active", "desynchronized", "throttled"))
 
 
 class Judge:
@@ -66,6 +66,16 @@ class Judge:
         held = self.repairs is not None and self.repairs.holds(message.did)
         return not held and head is not None and head.rev is not None and message.rev > head.rev
 
+    async def meet(self, source: Source, did: Did) -> DidDocument:
+        """From its line: who an account is whose repo is fetched unasked; a new one is introduced. Raises Refused."""
+        if self._hosted(did):
+            raise Refused(RelayReason.HOSTED_HERE, f"{did} is hosted here: only its PDS writes it")
+        document = await self._authority.document(source, did)
+        self._authority.see(source, did, document)
+        if self._introduce and self._log.head(did) is None:
+            await self._identity(did, document, fresh=False)
+        return document
+
     async def judge(self, source: Source, message: Numbered, *, again: bool) -> str:
         """Into the log; a word for what became of it. Raises Refused, Rejected, LogAwayError.
 
@@ -86,7 +96,7 @@ class Judge:
         if head is None and self._introduce:
             await self._identity(did, document, fresh=False)
             head = self._log.head(did)
-        if head is not None and head.effective_status not in _OPEN:
+        if head is not None and head.effective_status not in OPEN:
             raise Refused(RelayReason.ACCOUNT_INACTIVE, f"{did} is {head.effective_status}")
         if self.repairs is not None and self.repairs.holds(did):
             self.repairs.hold(source, message)

@@ -20,6 +20,8 @@ from aiohttp.abc import AbstractResolver
 
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.ssrf import AddressGuard, BlockedAddress
+from ingest.relay.answers import ERROR_BYTES, repo_refused, retry_after
+from ingest.relay.backfill_reasons import BackfillReason, HostThrottles
 from ingest.relay.directory import RELAY_SERVER
 from ingest.relay.patience import Pace, Patience
 from ingest.relay.quotas import Bucket, Rate
@@ -98,7 +100,9 @@ class Outgoing:
                             address = urljoin(address, response.headers["Location"])
                             continue
                         if response.status != 200:
-                            raise Refused(RelayReason.REPO_STATUS, f"HTTP {response.status} for the repo of {did}")
+                            raise repo_refused(
+                                response.status, response.headers, await _read(response, ERROR_BYTES), did
+                            )
                         async for piece in self._paced(response, did):
                             yield piece
                         return
@@ -110,6 +114,28 @@ class Outgoing:
                 refused = Refused(RelayReason.REPO_UNREACHABLE, refused.detail)
             raise refused from error
         raise Refused(RelayReason.HOST_REDIRECTS, f"more than {_REDIRECTS} redirects for the repo of {did}")
+
+    async def query(self, url: str, method: str, params: dict[str, str], most: int) -> Any:
+        """The JSON that a host answers, of at most `most` bytes. Raises Refused: HOST_*, an IdentityReason."""
+        address = f"{url.rstrip('/')}/xrpc/{method}?{urlencode(params)}"
+        try:
+            async with (
+                asyncio.timeout(self._patience.answer),
+                self._session("repos").get(address, allow_redirects=False) as response,
+            ):
+                body = await _read(response, most)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _refusal(error, url) from error
+        if response.status == 429:
+            raise HostThrottles(f"{url}: HTTP 429 to {method}", retry_after(response.headers))
+        if response.status != 200:
+            raise Refused(BackfillReason.HOST_ANSWER, f"{url}: HTTP {response.status} to {method}")
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise Refused(
+                BackfillReason.HOST_ANSWER, f"{url}: expected JSON of at most {most} bytes from {method}"
+            ) from error
 
     async def _paced(self, response: aiohttp.ClientResponse, did: Did) -> AsyncIterator[bytes]:
         """The body, as long as it keeps pace. Raises Refused(REPO_SLOW)."""

@@ -21,7 +21,7 @@ from time import time_ns
 from typing import Protocol
 
 from ingest.identity.resolver import DidResolver
-from ingest.log import Reason, Rejected
+from ingest.log import LogAwayError, Reason, Rejected
 from ingest.relay.intake import Intake
 from ingest.relay.lines import Lines
 from ingest.relay.reasons import RelayReason
@@ -139,6 +139,31 @@ class Resync:
         self._saved.put_repair(did, url, 0)
         self._enter(Job(did, url, 0.0))
 
+    async def fetch(self, did: Did, url: str) -> None:
+        """Catch up with an account now, in the caller's turn, once, also with one that is in step.
+
+        Raises Refused: CATCHING_UP when it is being fetched as it is; else why it could not be had, and then what was
+        held has been taken as it came.
+        """
+        if did in self._jobs or len(self._jobs) >= ACCOUNTS_MAX:
+            raise Refused(RelayReason.CATCHING_UP, f"{did} is catching up, or {ACCOUNTS_MAX} others are")
+        job = self._jobs[did] = Job(did, url, 0.0)
+        self._saved.put_repair(did, url, 0)
+        why: Refused | None = None
+        try:
+            # What came before is taken, and then the head stands still. Work in a line is not cut short.
+            await asyncio.shield(self._lines.in_line(did, _passed()))
+            await self._catch_up(job)
+        except Refused as refused:
+            why = refused
+        except (asyncio.CancelledError, LogAwayError):
+            self._put(job, 0.0)  # what is held has to have its diff before it
+            raise
+        await asyncio.shield(self._lines.in_line(did, self._drain(job, caught_up=why is None)))
+        if why is not None:
+            self.failures[why.reason.value] += 1
+            raise why
+
     def hold(self, source: Source, message: CommitMessage | SyncMessage) -> None:
         job = self._jobs[message.did]
         size = len(message.blocks) + 512
@@ -225,7 +250,7 @@ class Resync:
                 return
         raise Refused(RepoReason.SIGNATURE, f"the repo of {signed.did} is not signed by its #atproto key")
 
-    async def _drain(self, job: Job) -> None:
+    async def _drain(self, job: Job, *, caught_up: bool = True) -> None:
         """In the account's line: take what was held."""
         job.draining = True
         held = job.held
@@ -235,7 +260,7 @@ class Resync:
                 source.took(await self._intake.take(source, message), message)
             except Refused as refused:
                 source.refused(refused, message.did)
-        self.done += 1
+        self.done += caught_up
         if self._jobs.get(job.did) is not job:
             return  # what was held has broken the chain again: another job has begun
         del self._jobs[job.did]
@@ -271,3 +296,7 @@ class Resync:
         self._held_bytes -= job.size
         job.size = 0
         job.held = []
+
+
+async def _passed() -> None:
+    """Nothing, in an account's line: done once all before it is."""
