@@ -84,6 +84,10 @@ class AcsyllaSession:
             batch.add_statement(statement)
         return batch
 
+    @staticmethod
+    def home(_statement: Statement) -> None:
+        """Not known: this driver does not say where a partition is."""
+
     async def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """As `CqlSession.run`."""
         if len(statements) == 1:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Hashable, Sequence
 from functools import partial
 from typing import Any, Final, Literal, Protocol
 
@@ -108,6 +108,8 @@ class Rows(Protocol):
     async def prepare(self, text: str, *, page_size: int | None = None) -> Prepared: ...
 
     def batch(self, statements: Sequence[Statement]) -> Statement: ...
+
+    def home(self, statement: Statement) -> Hashable: ...
 
     async def run(self, statements: Sequence[Statement]) -> list[list[Row]]: ...
 
@@ -217,6 +219,13 @@ class CqlSession:
         for statement in statements:
             batch.add(statement)
         return batch
+
+    def home(self, statement: Statement) -> Hashable:
+        """The nodes that hold its partition: mutations of one home in one batch cost no hop more than one does."""
+        metadata = self._cluster.metadata
+        if len(metadata.all_hosts()) == 1:
+            return ()
+        return tuple(metadata.get_replicas(statement.keyspace, statement.routing_key)) or None
 
     async def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """All answers, in the order of the statements; they run at once, bounded by what the process may have out.

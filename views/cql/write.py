@@ -1,13 +1,14 @@
 """The statements of a batch: each key at its own entry's version, each partition one mutation.
 
 Large partitions are cut: rows alone anywhere, rows beside statics only beyond `_WHOLE_BYTES`, and then in the order
-that `views.cql.order` says. Nothing is sent from here.
+that `views.cql.order` says. Small mutations that the same nodes hold share a request: it may be torn between them, as
+requests of their own may. Nothing is sent from here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from schemas.errors import InvariantError
@@ -23,42 +24,77 @@ _PART_BYTES: Final = 256 * 1024
 _PART_ROWS: Final = 200
 _WHOLE_BYTES: Final = 4 * 1024 * 1024
 
+# Cassandra warns of a batch of several partitions beyond 5 KiB or 10 of them, and refuses one beyond 50 KiB.
+_SHARED_BYTES: Final = 4 * 1024
+_SHARED: Final = 10
+
 _AT_ONCE: Final = 63  # partitions whose statements are made in one turn of the loop
 
 Prepare = Callable[[Table, str], Awaitable[Any]]
 Statements = list[Any]
+Mutations = list[tuple[int, list[Any]]]
+"""Bytes, and what is written of one partition."""
 
 
 class Writer:
-    """`prepare` gives a table's statement by its name in `views.cql.text`; `batch` makes one mutation of several."""
+    """`prepare` gives a table's statement by its name in `views.cql.text`; `batch` makes one request of several.
 
-    def __init__(self, epoch: int, prepare: Prepare, batch: Callable[[Sequence[Any]], Any]) -> None:
+    `home` tells where a statement's partition is; None: not known.
+    """
+
+    def __init__(
+        self,
+        epoch: int,
+        prepare: Prepare,
+        batch: Callable[[Sequence[Any]], Any],
+        home: Callable[[Any], Hashable],
+    ) -> None:
         self._epoch = epoch
         self._prepare = prepare
         self._batch = batch
+        self._home = home
 
     async def statements(self, partitions: Partitions, batch: Batch) -> tuple[Statements, Statements]:
         """Two lists: the second may only be sent when all of the first is acknowledged."""
-        first: Statements = []
-        last: Statements = []
+        first: Mutations = []
+        last: Mutations = []
         for place, (table, partition, rows, statics) in enumerate(partitions):
             if place & _AT_ONCE == _AT_ONCE:
                 await asyncio.sleep(0)
             versions = _versions(table, partition, rows, batch)
             puts, deletes = await self._rows(table, partition, rows, versions)
             if statics is None:
-                first += self._parts(deletes + puts)
+                first += _parts(deletes + puts)
                 continue
-            own = await self._statics(table, partition, statics, batch)
-            if sum(size for size, _ in (*puts, *deletes)) <= _WHOLE_BYTES:
-                first.append(self._batch([own, *(bound for _, bound in (*deletes, *puts))]))
+            own = (_size(statics), await self._statics(table, partition, statics, batch))
+            whole = sum(size for size, _ in (*puts, *deletes))
+            if whole <= _WHOLE_BYTES:
+                first.append((own[0] + whole, [own[1], *(bound for _, bound in (*deletes, *puts))]))
             elif statics_first(table):
-                first.append(own)
-                last += self._parts(deletes + puts)
+                first.append((own[0], [own[1]]))
+                last += _parts(deletes + puts)
             else:
-                first += self._parts(puts)
-                last.append(self._batch([own, *(bound for _, bound in deletes)]))
-        return first, last
+                first += _parts(puts)
+                last.append((whole, [own[1], *(bound for _, bound in deletes)]))
+        return self._requests(first), self._requests(last)
+
+    def _requests(self, mutations: Mutations) -> Statements:
+        """In no order: those that go out together are acknowledged in none."""
+        requests: Statements = []
+        shared: dict[Hashable, tuple[list[int], list[Any]]] = {}
+        for size, bound in mutations:
+            home = None if size > _SHARED_BYTES // 2 else self._home(bound[0])
+            if home is None:
+                requests.append(self._batch(bound))
+                continue
+            sizes, held = shared.get(home, ([], []))
+            if len(sizes) == _SHARED or sum(sizes) + size > _SHARED_BYTES:
+                requests.append(self._batch(held))
+                sizes, held = [], []
+            sizes.append(size)
+            held += bound
+            shared[home] = (sizes, held)
+        return requests + [self._batch(held) for _, held in shared.values()]
 
     async def progress(self, lanes: Mapping[Lane, tuple[int | None, int, Mapping[Key, Row]]]) -> Statements:
         found: Statements = []
@@ -103,19 +139,20 @@ class Writer:
             (*partition, *statics, version(self._epoch, offset, PUT))
         )
 
-    def _parts(self, sized: Iterable[tuple[int, Any]]) -> Statements:
-        parts: Statements = []
-        part: list[Any] = []
-        held = 0
-        for size, bound in sized:
-            if part and (held + size > _PART_BYTES or len(part) >= _PART_ROWS):
-                parts.append(self._batch(part))
-                part, held = [], 0
-            part.append(bound)
-            held += size
-        if part:
-            parts.append(self._batch(part))
-        return parts
+
+def _parts(sized: Iterable[tuple[int, Any]]) -> Mutations:
+    parts: Mutations = []
+    part: list[Any] = []
+    held = 0
+    for size, bound in sized:
+        if part and (held + size > _PART_BYTES or len(part) >= _PART_ROWS):
+            parts.append((held, part))
+            part, held = [], 0
+        part.append(bound)
+        held += size
+    if part:
+        parts.append((held, part))
+    return parts
 
 
 def _versions(table: Table, partition: Key, rows: Mapping[Key, Row | None], batch: Batch) -> Mapping[Key, int]:

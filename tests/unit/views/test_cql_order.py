@@ -62,11 +62,11 @@ class Bound:
         return (self.table.name, self.what, values)
 
 
-def writer():
+def writer(home=lambda _: None):
     async def prepare(table, what):
         return Bound(table, what)
 
-    return Writer(0, prepare, lambda statements: tuple(statement[1] for statement in statements))
+    return Writer(0, prepare, lambda statements: tuple(statement[1] for statement in statements), home)
 
 
 async def test_a_partition_with_a_count_is_one_mutation():
@@ -82,7 +82,7 @@ async def test_a_partition_with_a_count_is_one_mutation():
     ("table", "first", "last"),
     [
         (recent_by_author.TABLE, [("put",)], [("put_statics", "delete")]),
-        (timelines.TABLE, ["own"], [("delete", "put")]),
+        (timelines.TABLE, [("put_statics",)], [("delete", "put")]),
     ],
 )
 async def test_one_too_large_is_cut_so_that_a_redo_mends_it(monkeypatch, table, first, last):
@@ -95,8 +95,41 @@ async def test_one_too_large_is_cut_so_that_a_redo_mends_it(monkeypatch, table, 
     (part,) = [wave for wave in waves(made) if wave]
     sent, held = await writer().statements(part, made)
 
-    assert [each if isinstance(each[0], str) and each[0] in {"put", "delete"} else "own" for each in sent] == first
+    assert sent == first
     assert held == last
+
+
+def of_accounts(number, size=1):
+    """A row each, of `size` bytes at least."""
+    made = batch()
+    made.rows[heads.TABLE] = {(f"{n}",): {(): (f"{n}", "r" * size, 1)} for n in range(number)}
+    return versioned(made, 7)
+
+
+@pytest.mark.parametrize(
+    ("number", "size", "homes", "requests"),
+    [
+        (25, 1, 1, [10, 10, 5]),  # a store warns of more than ten partitions
+        (25, 1, 2, [10, 10, 3, 2]),
+        (4, 1_500, 1, [2, 2]),  # and of more than 5 KiB
+        (3, 3_000, 1, [1, 1, 1]),
+    ],
+)
+async def test_small_mutations_that_the_same_nodes_hold_share_a_request(number, size, homes, requests):
+    made = of_accounts(number, size)
+
+    first, last = await writer(lambda bound: int(bound[2][0]) % homes + 1).statements(waves(made)[0], made)
+
+    assert sorted(map(len, first), reverse=True) == requests
+    assert last == []
+
+
+async def test_where_partitions_are_is_not_known_each_is_a_request_of_its_own():
+    made = of_accounts(12)
+
+    first, _ = await writer().statements(waves(made)[0], made)
+
+    assert [*map(len, first)] == [1] * 12
 
 
 async def test_a_batch_without_versions_is_refused():
@@ -122,7 +155,7 @@ async def test_a_delete_is_written_below_a_put_of_the_same_entry():
     async def prepare(table, what):
         return Bound(table, what)
 
-    capture = Writer(0, prepare, seen.append)
+    capture = Writer(0, prepare, seen.append, lambda _: None)
     await capture.statements(waves(made)[0], made)
     made.rows[heads.TABLE][PARTITION["heads"]][()] = None
     await capture.statements(waves(made)[0], made)

@@ -30,8 +30,10 @@ class Session:
 
     repeated = 0
 
-    def __init__(self):
+    def __init__(self, homes=lambda _: None):
         self.asked = []
+        self.requests = []
+        self.homes = homes
         self.out = 0
         self.fails_at = None
 
@@ -42,10 +44,14 @@ class Session:
     def batch(statements):
         return tuple(statements)
 
+    def home(self, statement):
+        return self.homes(statement)
+
     async def run(self, statements):
         assert self.out == 0, "asked before what came before was acknowledged"
         if statements:
             self.asked.append([each for batch in statements for each in batch])
+            self.requests.append(list(statements))
             if self.fails_at == len(self.asked):
                 raise ConnectionError
         self.out += 1
