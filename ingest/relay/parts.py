@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from ingest.identity.resolver import DidResolver
+from ingest.relay.backfill_settings import BackfillSettings
 from ingest.relay.intake_ports import HandleOf
 from ingest.relay.outgoing import Outgoing
 from ingest.relay.repo_diff import RepoLog
@@ -40,6 +41,7 @@ class RelaySettings:
     repo_limit: int = 100_000_000
     save_seconds: float = SAVE_SECONDS
     first_pause: float = 1.0
+    backfill: BackfillSettings = field(default_factory=BackfillSettings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from ingest.relay.admission import Admission, banned_host
+from ingest.relay.backfill_parts import backfills
 from ingest.relay.directory import AccountView, HostLimits, HostView
 from ingest.relay.hostnames import Origin, is_under
 from ingest.relay.hosts import Hosts, view_of
@@ -67,6 +68,9 @@ class Relay:
         )
         self._accounts = SeenAccounts(self.store, parts.log, self.resync.holds)
         self._hosts = Hosts(self.store, self._subscription, self._ended, accounts=settings.host_accounts)
+        self.backfills, self._backfill_store = backfills(
+            parts, self.intake, self.resync, host_of=self._hosts.get, allowed=self._allowed
+        )
         self._checks = asyncio.Semaphore(_CHECKS)
         self._tasks: list[asyncio.Task[Any]] = []
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -77,6 +81,7 @@ class Relay:
         relay = cls(parts)
         relay._hosts.open()
         relay._keep(relay.resync.run())
+        relay._keep(relay.backfills.run())
         relay._keep(relay._save_often())
         relay._keep(relay.lines.failed())
         return relay
@@ -96,6 +101,7 @@ class Relay:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._hosts.put_cursors()
             await self.lines.close()
+            self._backfill_store.close()
             self.store.close()
 
     @property

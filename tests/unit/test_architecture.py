@@ -48,6 +48,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "ingest/pds/account*.py",
         "ingest/pds/blob_index.py",
         "ingest/pds/sessions.py",
+        "ingest/relay/backfill_store.py",
         "ingest/relay/hosts_store.py",
         "views/generations_sqlite.py",
         "views/store_sqlite*.py",

@@ -72,7 +72,8 @@ class Member(SignedRepo):
 class Host:
     """`async with Host(people) as host`: `host.add(1)` is an account, `host.say(frame)` an event.
 
-    `stream` takes the place of the honest firehose, `repo` that of getRepo.
+    `stream` takes the place of the honest firehose, `repo` that of getRepo, `listing` that of listRepos; `statuses` are
+    of accounts that are not active.
     """
 
     def __init__(self, people: People, *, server: str = "pds", window: int = 0) -> None:
@@ -87,6 +88,10 @@ class Host:
         self.asked: Counter[str] = Counter()
         self.stream: Stream | None = None
         self.repo: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
+        self.listing: Callable[[web.Request], Awaitable[web.StreamResponse]] | None = None
+        self.statuses: dict[str, str] = {}
+        self.fetched: Counter[str] = Counter()
+        """Repos given whole, by account."""
         self._server = server
         self._news = asyncio.Condition()
         self._sockets: set[web.WebSocketResponse] = set()
@@ -112,6 +117,8 @@ class Host:
         app = web.Application()
         app.router.add_get("/xrpc/com.atproto.sync.subscribeRepos", self._subscribe)
         app.router.add_get("/xrpc/com.atproto.sync.getRepo", self._get_repo)
+        app.router.add_get("/xrpc/com.atproto.sync.listRepos", self._list_repos)
+        app.router.add_get("/xrpc/com.atproto.sync.getLatestCommit", self._latest)
         app.router.add_get("/xrpc/com.atproto.server.describeServer", self._describe)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -213,7 +220,39 @@ class Host:
         member = self.members.get(request.query["did"])
         if member is None:
             return web.json_response({"error": "RepoNotFound"}, status=400)
+        self.fetched[member.did] += 1
         return web.Response(body=member.car(), content_type="application/vnd.ipld.car")
+
+    async def _list_repos(self, request: web.Request) -> web.StreamResponse:
+        self.asked["listRepos"] += 1
+        if self.listing is not None:
+            return await self.listing(request)
+        return web.json_response(self.page(request.query.get("cursor"), int(request.query.get("limit", "500"))))
+
+    def page(self, cursor: str | None, limit: int) -> dict[str, Any]:
+        """An honest page of listRepos, in the order in which accounts came."""
+        after = int(cursor or 0)
+        found = [member for member in list(self.members.values())[after : after + limit] if member.signed is not None]
+        repos = [
+            {
+                "did": member.did,
+                "head": str(member.signed.cid),
+                "rev": member.signed.rev,
+                "active": member.did not in self.statuses,
+                **({"status": self.statuses[member.did]} if member.did in self.statuses else {}),
+            }
+            for member in found
+            if member.signed is not None
+        ]
+        more = after + limit < len(self.members)
+        return {"repos": repos, "cursor": str(after + limit)} if more else {"repos": repos}
+
+    async def _latest(self, request: web.Request) -> web.StreamResponse:
+        self.asked["getLatestCommit"] += 1
+        member = self.members.get(request.query["did"])
+        if member is None or member.signed is None:
+            return web.json_response({"error": "RepoNotFound"}, status=400)
+        return web.json_response({"cid": str(member.signed.cid), "rev": member.signed.rev})
 
     async def _describe(self, _request: web.Request) -> web.Response:
         self.asked["describeServer"] += 1
