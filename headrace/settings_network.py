@@ -38,6 +38,17 @@ class NetworkSettings(BaseSettings):
     identity_cache_rows: Annotated[int, Field(ge=0)] = Field(
         200_000, description="DID documents kept on disk, so that a restart asks for none of them; 0 keeps none."
     )
+    plc_mirror: bool = Field(
+        default=False,
+        description="Follow all of `plc_url`'s operations, so that its DIDs resolve here; not for AppViews, which keep "
+        "nothing.",
+    )
+    plc_mirror_rate: Annotated[float, Field(gt=0, le=100)] = Field(
+        1.0, description="Requests a second for pages of operations (1,000 each)."
+    )
+    plc_mirror_lag: Annotated[float, Field(gt=0)] = Field(
+        60.0, description="Seconds that the mirror may be behind and still be believed."
+    )
     handle_domains: Annotated[tuple[str, ...], NoDecode] = Field(
         (".test",), description="Domains new handles may lie under, each with a leading dot; comma-separated."
     )

@@ -50,9 +50,14 @@ POINTS: frozenset[str] = frozenset(
         "account.mid_delete",
         "relay.before_cursors",
         "relay.after_cursors",
+        "mirror.before_commit",
+        "mirror.after_commit",
         "blob.before_rename",
         "blob.after_rename",
         "blob.mid_collect",
+        "backup.before_rename",
+        "restore.mid_move",
+        "pds.mid_announce",
     }
 )
 

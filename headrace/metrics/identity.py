@@ -1,4 +1,4 @@
-"""Metrics of who is who, read when they are scraped: documents kept on disk, and the did:plc directory elsewhere.
+"""Metrics of who is who, read when they are scraped: documents on disk, the did:plc directory elsewhere, its mirror.
 
 Does not own what resolution was asked (`lookups` in `headrace/metrics/embedded.py`).
 """
@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from ingest.identity.breaker import STATES
 from ingest.identity.kept_documents import KeptDocuments
+from ingest.identity.plc_mirror import PlcMirror
 from ingest.identity.plc_paced import PacedPlc
 
 _OUTCOMES = ("answered", "failed", "turned_away")
@@ -20,15 +21,18 @@ _OUTCOMES = ("answered", "failed", "turned_away")
 class IdentityCollector(Collector):
     """A part that this process does without has no samples. Labels are states and outcomes: bounded."""
 
-    def __init__(self, kept: KeptDocuments | None, plc: PacedPlc | None) -> None:
+    def __init__(self, kept: KeptDocuments | None, plc: PacedPlc | None, mirror: PlcMirror | None) -> None:
         self._kept = kept
         self._plc = plc
+        self._mirror = mirror
 
     def collect(self) -> Iterator[Metric]:
         if self._kept is not None:
             yield from _on_disk(self._kept)
         if self._plc is not None:
             yield from _directory(self._plc)
+        if self._mirror is not None:
+            yield from _mirrored(self._mirror)
 
 
 def _on_disk(kept: KeptDocuments) -> Iterator[Metric]:
@@ -67,3 +71,33 @@ def _directory(plc: PacedPlc) -> Iterator[Metric]:
     for outcome in _OUTCOMES:
         requests.add_metric([outcome], plc.outcomes[outcome])
     yield requests
+
+
+def _mirrored(mirror: PlcMirror) -> Iterator[Metric]:
+    store = mirror.store
+    yield GaugeMetricFamily(
+        "headrace_plc_mirror_lag_seconds",
+        "How far the mirror is behind the did:plc directory; above plc_mirror_lag the directory is asked instead.",
+        value=mirror.lag,
+    )
+    yield GaugeMetricFamily("headrace_plc_mirror_dids", "DIDs in the mirror.", value=store.dids)
+    yield CounterMetricFamily(
+        "headrace_plc_mirror_hits_total", "Documents that the mirror gave since the start.", value=mirror.hits
+    )
+    yield CounterMetricFamily(
+        "headrace_plc_mirror_taken_operations_total", "Operations verified and taken since the start.", store.taken
+    )
+    refused = CounterMetricFamily(
+        "headrace_plc_mirror_refused_operations_total",
+        "Operations that did not hold, with the later ones of their DIDs, which are left to the directory.",
+        labels=["reason"],
+    )
+    for reason, count in store.refused.items():
+        refused.add_metric([reason], count)
+    yield refused
+    failed = CounterMetricFamily(
+        "headrace_plc_mirror_failed_requests_total", "Pages that could not be had.", labels=["reason"]
+    )
+    for reason, count in mirror.failed.items():
+        failed.add_metric([reason], count)
+    yield failed

@@ -31,6 +31,8 @@ from ingest.identity.fetch import Fetcher
 from ingest.identity.handles import HandleResolver
 from ingest.identity.kept_documents import KeptDocuments
 from ingest.identity.plc_client import PlcClient, PlcHttp
+from ingest.identity.plc_mirror import PlcMirror
+from ingest.identity.plc_mirror_store import MirrorStore
 from ingest.identity.plc_paced import PacedPlc
 from ingest.identity.plc_store import PlcDirectory
 from ingest.identity.resolver import IdentityResolver
@@ -88,23 +90,35 @@ def identity(
 ) -> IdentityResolver:
     """`local` answers for handles under our own domains; without it nothing is local.
 
-    `keep`: what is learnt survives the process, in its data directory.
+    `keep`: what is learnt survives the process, in its data directory, and so may a mirror. Raises InvariantError.
     """
     private = LOOPBACK if settings.allow_private_addresses else ()
     fetcher = Fetcher(AddressGuard(private), allow_http=settings.allow_private_addresses)
     running.push(fetcher.close)
     handles = HandleResolver(DnsTxt(), fetcher, local, settings.handle_domains)
-    kept = None
+    kept, mirror = None, None
+    if keep and settings.plc_mirror and settings.plc_url is not None:
+        mirror = _mirror(running, settings, settings.plc_url)
     if keep and settings.identity_cache_rows:
         kept = KeptDocuments(settings.data / "identities.sqlite", settings.identity_cache_rows)
         running.push(kept.close)
         running.keep(kept.run(), "identities")
     resolver = IdentityResolver(
-        plc, handles, fetcher, allow_localhost=settings.allow_private_addresses, dids=DIDS, kept=kept
+        plc, handles, fetcher, allow_localhost=settings.allow_private_addresses, dids=DIDS, kept=kept, mirror=mirror
     )
     running.push(resolver.close)
-    running.registry.register(IdentityCollector(kept, plc if isinstance(plc, PacedPlc) else None))
+    running.registry.register(IdentityCollector(kept, plc if isinstance(plc, PacedPlc) else None, mirror))
     return resolver
+
+
+def _mirror(running: Running, settings: Settings, url: str) -> PlcMirror:
+    export = PlcHttp(url, timeout=60.0)
+    running.push(export.close)
+    store = MirrorStore(settings.data / "plc_mirror.sqlite", url.rstrip("/"))
+    mirror = PlcMirror(store, export, rate=settings.plc_mirror_rate, lag=settings.plc_mirror_lag)
+    running.callback(mirror.close)
+    running.keep(mirror.run(), "plc mirror")
+    return mirror
 
 
 def server_config(

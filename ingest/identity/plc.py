@@ -81,7 +81,7 @@ def validate_log(audit: Sequence[Any]) -> list[LogEntry]:
     claimed: list[LogEntry] = []
     standing: list[LogEntry] = []
     for item in audit:
-        entry = _entry(item)
+        entry = exported(item)
         if claimed and entry.did != claimed[0].did:
             raise PlcRefused(PlcReason.SHAPE, f"a log of one DID, found {entry.did} and {claimed[0].did}")
         if entry.cid != entry.operation.cid:
@@ -147,7 +147,8 @@ def _key_context(key: str) -> str | None:
         return None
 
 
-def _entry(item: Any) -> LogEntry:
+def exported(item: Any) -> LogEntry:
+    """An entry as /log/audit and /export give it (parsed JSON). Raises PlcRefused, SyntaxRefused, CidRefused."""
     match item:
         case {"did": str(did), "operation": op, "cid": str(cid), "nullified": bool(nullified), "createdAt": str(at)}:
             return LogEntry(Did.parse(did), plc_op.parse(op), Cid.parse(cid), nullified, millis(at))

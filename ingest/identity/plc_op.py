@@ -48,6 +48,7 @@ class PlcReason(StrEnum):
     TOMBSTONED = "plc_tombstoned"
     CID = "plc_cid"
     NULLIFIED = "plc_nullified"
+    TIME = "plc_time"
     BUSY = "plc_busy"
 
 

@@ -22,9 +22,21 @@ ACCOUNTS = 4
 STEPS = 60
 # Blobs that nothing refers to are collected after an hour: tests/unit/pds goes there with a clock of its own.
 OUT_OF_REACH = {"blob.mid_collect"}
-# Passed by commands (tests/scenarios/test_generations.py), by a relay (tests/relay/test_crash.py), or by a cluster's
-# processes alone (tests/cluster).
-ELSEWHERE = ("generation.", "relay.", "lane.", "derive.before_", "derive.after_", "derive.mid_expansion_txn")
+# Passed by commands and after a restore (tests/scenarios/test_generations.py, test_backup.py), by a relay
+# (tests/relay/test_crash.py), by a mirror (tests/relay/test_plc_mirror.py), or by a cluster's processes alone
+# (tests/cluster).
+ELSEWHERE = (
+    "generation.",
+    "relay.",
+    "lane.",
+    "mirror.",
+    "backup.",
+    "restore.",
+    "pds.mid_announce",
+    "derive.before_",
+    "derive.after_",
+    "derive.mid_expansion_txn",
+)
 HERE = sorted(point for point in POINTS if not point.startswith(ELSEWHERE))
 HABITS = Habits(leave=0, again=0, diff=0, media=False)
 # At which pass to die, where a random one would come too late or before there is anything to lose.

@@ -23,6 +23,7 @@ from headrace import settings as every_setting
 from headrace.commands.ingest_frames import FeedReason
 from headrace.settings import Settings
 from headrace.wiring.embedded import Network
+from ingest.identity.plc_op import PlcReason
 from ingest.identity.reasons import IdentityReason
 from ingest.log import Reason
 from ingest.pds.rate_limit import BY_METHOD, CREATE_POINTS, DELETE_POINTS, GLOBAL, UPDATE_POINTS, WRITES, Rule
@@ -81,6 +82,9 @@ REASONS: dict[str, tuple[tuple[type[StrEnum], ...], tuple[str, ...]]] = {
     ),
     "headrace_relay_dropped_total": ((RelayReason, RepoReason, Reason, IdentityReason, KeyReason), ()),
     "headrace_relay_failed_fetches_total": ((RelayReason, RepoReason, Reason, IdentityReason), ()),
+    "headrace_plc_mirror_refused_operations_total": ((PlcReason, CborReason, CidReason, SyntaxReason), ()),
+    "headrace_plc_mirror_failed_requests_total": ((IdentityReason,), ()),
+    "headrace_xrpc_shed_requests_total": ((), ("full", "late", "left")),
     "headrace_firehose_cut_subscribers_total": ((), ("future_cursor", "too_slow", "stalled", "shutdown")),
 }
 

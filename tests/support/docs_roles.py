@@ -30,6 +30,9 @@ class SizedNamespace(SimpleNamespace):
 
 _kept: Any = SimpleNamespace(rows=0, hits=0, evicted=0)
 _directory: Any = SimpleNamespace(breaker=Breaker(), outcomes=Counter())
+_mirror: Any = SimpleNamespace(
+    lag=0.0, hits=0, failed=Counter(), store=SimpleNamespace(dids=0, taken=0, refused=Counter())
+)
 _resolver: Any = SimpleNamespace(lookups=dict)
 _worker: Any = SimpleNamespace(entries=0, transactions=0, rejected=Counter(), places={}, open_transaction_seconds=0.0)
 _reader: Any = SimpleNamespace(firehose_bounds=lambda: (0, 0, 0))
@@ -50,7 +53,7 @@ _pds: Any = SimpleNamespace(open_account_files=0)
 def registries() -> dict[str, CollectorRegistry]:
     """By role, as `headrace/wiring/*.py` fill them."""
     bare, asking = RoleCollector("0"), RoleCollector("0", _resolver)
-    who = IdentityCollector(_kept, _directory)
+    who = IdentityCollector(_kept, _directory, _mirror)
     room = DirectoryCollector(Path())
     store = StoreCollector(lambda: 0)
     made = {
@@ -59,7 +62,7 @@ def registries() -> dict[str, CollectorRegistry]:
         "derive": _registry(bare, room, DeriveCollector(_worker)),
         "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), store),
         "firehose": _registry(bare, FirehoseCollector(_reader)),
-        "appview": _registry(asking, store, IdentityCollector(None, _directory)),
+        "appview": _registry(asking, store, IdentityCollector(None, _directory, None)),
         "relay": _registry(asking, room, who, RelayCollector(_relay)),
     }
     for role in ("pds", "firehose", "appview", "relay"):
