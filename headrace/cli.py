@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,8 @@ import cyclopts
 from cyclopts import Parameter
 
 from headrace import client, logs
+from headrace.commands import backfill as cli_backfill
+from headrace.commands import backup as cli_backup
 from headrace.commands import doctor as cli_doctor
 from headrace.commands import load as cli_load
 from headrace.commands import roles as cli_roles
@@ -153,9 +156,20 @@ def command_line() -> cyclopts.App:
         ),
         version=lambda: f"headrace {version('headrace')}",
     )
-    for each in (up, status, cli_doctor.doctor, *cli_roles.COMMANDS):
+    alone: tuple[Callable[..., int], ...] = (
+        *(up, status, cli_doctor.doctor, cli_backfill.backfill, cli_backup.restore),
+        *cli_roles.COMMANDS,
+    )
+        up,
+        status,
+        cli_doctor.doctor,
+        cli_backfill.backfill,
+        cli_backup.restore,
+        *cli_roles.COMMANDS,
+    )
+    for each in alone:
         whole.command(each)
-    for group in (ingest, *cli_load.groups(), *cli_roles.groups(), *cli_views.groups()):
+    for group in (ingest, *cli_backup.groups(), *cli_load.groups(), *cli_roles.groups(), *cli_views.groups()):
         whole.command(group)
     return whole
 

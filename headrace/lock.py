@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 
 NAME = "lock"
+# While a restore writes; left behind by one that died.
+RESTORING = "restoring"
 
 
 class DirectoryError(Exception):
@@ -14,6 +16,17 @@ class DirectoryError(Exception):
 
     def __init__(self, directory: Path, cause: OSError) -> None:
         super().__init__(f"{directory} cannot hold data ({cause.strerror}). Choose another directory with --data")
+
+
+class HalfRestoredError(DirectoryError):
+    """A restore into the directory did not end. Restore again into an empty one."""
+
+    def __init__(self, directory: Path) -> None:
+        Exception.__init__(
+            self,
+            f"{directory} holds half of a backup ({RESTORING}): a restore into it did not end. "
+            "Empty it, and run headrace restore again",
+        )
 
 
 class LockedError(Exception):
@@ -27,9 +40,9 @@ class LockedError(Exception):
 
 
 class DirectoryLock:
-    """Held from `__init__` to `release`. Raises LockedError, DirectoryError."""
+    """Held from `__init__` to `release`. Raises LockedError, DirectoryError; `restoring` is for who restores it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, restoring: bool = False) -> None:
         try:
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._descriptor = os.open(directory / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -41,6 +54,9 @@ class DirectoryLock:
             pid = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
             os.close(self._descriptor)
             raise LockedError(directory, pid) from None
+        if (directory / RESTORING).exists() and not restoring:
+            os.close(self._descriptor)
+            raise HalfRestoredError(directory)
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, f"{os.getpid()}\n".encode())
 

@@ -49,6 +49,17 @@ def read(directory: Path) -> list[Generation]:
         ) from error
 
 
+def keep_skips(path: Path) -> None:
+    """Leave of a registry what is no view: which entries an operator left out. Generations are built again."""
+    connection = apsw.Connection(str(path))
+    try:
+        with connection:
+            connection.execute(_TABLES)
+            connection.execute("DELETE FROM generations")
+    finally:
+        connection.close()
+
+
 def _all(connection: apsw.Connection) -> list[Generation]:
     rows = connection.execute("SELECT name, state, shape, source, created, shards FROM generations ORDER BY place")
     return [

@@ -17,12 +17,16 @@ from schemas.tid import Tid
 
 
 class Written(msgspec.Struct, frozen=True):
-    """Of a log: its name, its shards, and the times of its newest entry and rev in unix microseconds, 0 for none."""
+    """Of a log: its name, its shards, and the times of its newest entry and rev in unix microseconds, 0 for none.
+
+    `newest_seq` is the last number that its firehose gave.
+    """
 
     log_id: str
     shards: int
     newest_time: int
     newest_rev: int
+    newest_seq: int
 
 
 def damage(path: Path) -> str | None:
@@ -51,9 +55,9 @@ def written(path: Path) -> Written:
                 )
             shards = meta(con, "shards") or 0
             rev = rows_of(con, "SELECT max(rev) FROM heads")[0][0]
-            return Written(
-                f"{meta(con, 'id') or 0:016x}", shards, read_ends(con, shards).time, Tid(rev).micros if rev else 0
-            )
+            ends = read_ends(con, shards)
+            log_id = f"{meta(con, 'id') or 0:016x}"
+            return Written(log_id, shards, ends.time, Tid(rev).micros if rev else 0, ends.seq)
         finally:
             con.close()
     except apsw.Error as error:

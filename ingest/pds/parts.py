@@ -18,6 +18,7 @@ from ingest.log import PdsLog, RepoIndex
 from ingest.pds import secrets
 from ingest.pds.account_files import AccountFiles
 from ingest.pds.accounts import Accounts
+from ingest.pds.announce import Announcer
 from ingest.pds.blob_files import BlobFiles
 from ingest.pds.blob_index import BlobIndex
 from ingest.pds.blobs import Blobs
@@ -141,6 +142,7 @@ class Parts:
         self.email_tokens = EmailTokens(accounts, settings.email_token_ttl)
         self.mailbox = Mailbox(directory / "mail", f"headrace@{service_did.removeprefix('did:web:')}")
         self.replay = Replay(log, files, accounts, heads, self.lifecycle.forget)
+        self.announcer = Announcer(directory, log=log, accounts=accounts, heads=heads, clock=clock, now=now)
         self._pending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -149,6 +151,7 @@ class Parts:
         await self.replay.run()
         await self.blobs.start()
         await self.creation.settle_pending()
+        await self.announcer.run()
         self._pending = asyncio.create_task(self._settle_pending(), name="pds-pending")
         self.heads.start()
 
