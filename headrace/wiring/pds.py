@@ -6,6 +6,7 @@ What the views answer is forwarded to an AppView. Does not own accounts and repo
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from api import apps, well_known
 from api.auth import Authenticator
@@ -48,6 +49,7 @@ async def start(running: Running, settings: Settings) -> None:
         directory,
         settings.shards,
         domains=settings.handle_domains,
+        host=urlsplit(config.public_url).netloc,
         committed=CommitMetrics(registry).committed,
     )
     running.push(log.close)

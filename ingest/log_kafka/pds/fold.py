@@ -14,18 +14,17 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from types import MappingProxyType
 
-import msgspec
-
 from ingest.log import Head, LogAwayError, Value
 from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.heads import learn
 from ingest.log_kafka.pds.heads import OwnHeads
 from ingest.log_kafka.pds.read import PATIENCE, Message, ShardReader
 from ingest.next_head import next_head
 from ingest.verdict import Reject, accept
 from schemas.cid import Cid
-from schemas.entries import AccountEntry, Entry, HeadEntry, RecordEntry
+from schemas.entries import Entry, HeadEntry, RecordEntry
 from schemas.entry_codec import decode
-from schemas.records_codec import PLACE_KEY, AccountState, Content, DerivePlace, HeadGone, StateOnly, read
+from schemas.records_codec import PLACE_KEY, DerivePlace, read
 from schemas.syntax import Did
 from schemas.topics import COMMITS, RECORDS, shard_of
 
@@ -71,7 +70,7 @@ async def read_back(settings: KafkaSettings, shards: int, dids: Collection[Did])
                     if message.key == PLACE_KEY or _did_of(message.key or b"") in wanted:
                         content, state = read(message.key or b"", message.value, message.headers, message.offset)
                         done = content.done if isinstance(content, DerivePlace) else done
-                        _learn(heads, content, state)
+                        learn(heads, content, state)
             end = (await commits.ends())[shard]
             async for page in commits.read(shard, max(done, oldest[shard]), end):
                 for message in page:
@@ -116,33 +115,6 @@ def _values(
             yield content.did, f"{content.collection}/{content.rkey}", content.cid, content.value
         elif isinstance(content, HeadEntry) and content.commit == expected[content.did]:
             waiting.discard(content.did)
-
-
-def _learn(heads: dict[Did, Head], content: Content, state: AccountState | None) -> None:
-    """Take in what a message of `records` says of an account's head."""
-    if not isinstance(content, HeadEntry | HeadGone | AccountEntry | StateOnly):
-        return
-    old = heads.get(content.did) or Head(content.did)
-    if isinstance(content, HeadEntry):
-        assert state is not None
-        new = msgspec.structs.replace(
-            old,
-            rev=content.rev,
-            data=content.data,
-            commit=content.commit,
-            commit_block=content.commit_block,
-            partial=state.partial,
-        )
-    elif isinstance(content, HeadGone):
-        new = msgspec.structs.replace(old, data=None, commit=None, commit_block=None, partial=False)
-    else:
-        state = content.state if isinstance(content, StateOnly) else state
-        assert state is not None
-        rev = max((rev for rev in (old.rev, state.rev) if rev is not None), default=None)
-        new = msgspec.structs.replace(old, status=state.status, taken_down=state.taken_down, rev=rev)
-        if isinstance(content, AccountEntry):
-            new = msgspec.structs.replace(new, handle=content.handle, verified_at=content.verified_at)
-    heads[content.did] = new
 
 
 def _did_of(key: bytes) -> str:

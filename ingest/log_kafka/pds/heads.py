@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import apsw
-import msgspec
 
 from ingest.log import Head
-from schemas.cid import Cid
+from ingest.log_kafka.heads import decode_head, encode_head
 from schemas.errors import InvariantError
-from schemas.syntax import Did, Handle
-from schemas.tid import Tid
+from schemas.syntax import Did
 
 VERSION = 1
 _CACHED = 20_000  # about 1 KB each
@@ -75,7 +73,7 @@ class OwnHeads:
             cache.move_to_end(did)
             return cache[did]
         rows: list[Any] = self._db.execute("SELECT head FROM heads WHERE did = ?", (did,)).fetchall()
-        return self._keep(did, _decode(did, rows[0][0]) if rows else None)
+        return self._keep(did, decode_head(did, rows[0][0]) if rows else None)
 
     def known(self, did: str) -> bool:
         """Whether the account lives here and its head has been looked for, also if there is none."""
@@ -87,7 +85,7 @@ class OwnHeads:
         """HOT. One transaction; None: the log holds nothing of an account that lives here."""
         db, self.time = self._db, max(self.time, time)
         with db:
-            rows = [(str(did), _encode(head)) for did, head in heads.items()]
+            rows = [(str(did), encode_head(head)) for did, head in heads.items()]
             db.executemany("INSERT OR REPLACE INTO heads VALUES (?, ?)", rows)
             db.executemany("INSERT OR REPLACE INTO progress VALUES (?, ?)", complete.items())
             db.execute("UPDATE meta SET value = ? WHERE key = 'time'", (self.time,))
@@ -111,25 +109,3 @@ class OwnHeads:
     def _meta(self, key: str) -> Any:
         rows: Iterable[Any] = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchall()
         return next(iter(rows))[0]
-
-
-def _encode(head: Head | None) -> bytes:
-    if head is None:
-        return b""
-    h = head
-    return msgspec.msgpack.encode(
-        (
-            *(h.rev and str(h.rev), h.data and h.data.raw, h.commit and h.commit.raw, h.commit_block, h.status),
-            *(h.handle and str(h.handle), h.partial, h.taken_down, h.verified_at),
-        )
-    )
-
-
-def _decode(did: str, data: bytes) -> Head | None:
-    if not data:
-        return None
-    rev, root, commit, block, status, handle, partial, taken_down, verified_at = msgspec.msgpack.decode(data)
-    return Head(
-        *(Did(did), rev and Tid(rev), root and Cid(root), commit and Cid(commit), block, status),
-        *(handle and Handle(handle), partial, taken_down, verified_at),
-    )

@@ -32,8 +32,8 @@ class Instance:
         self._txns = txns
         self._id = secrets.token_hex(8)
 
-    async def register(self, domains: Sequence[str]) -> None:
-        """Fence the former one, and enter this one with the handle domains that it hands out.
+    async def register(self, domains: Sequence[str], host: str = "") -> None:
+        """Fence the former one, and enter this one with the handle domains that it hands out and its address's host.
 
         Raises InvariantError when another PDS owns one of them, ReplacedError when another process starts meanwhile.
         """
@@ -41,7 +41,7 @@ class Instance:
         registry = await read_registry(self._settings)
         check_domains(registry, self._name, domains)
         try:
-            await self._txns.commit(registration(registry, self._name, self._id, domains), "", {})
+            await self._txns.commit(registration(registry, self._name, self._id, domains, host), "", {})
         except OutcomeUnknownError as error:
             raise ReplacedError(
                 f"PDS {self._name!r}: expected to enter itself in the log, found {error}: is another process of this "

@@ -83,13 +83,15 @@ class KafkaPdsLog:
         shards: int,
         *,
         domains: Sequence[str] = (),
+        host: str = "",
         now: Callable[[], int] = _unix_micros,
         committed: Callable[[int, float], None] = lambda _, __: None,
     ) -> KafkaPdsLog:
         """Fence who had this name, register, and know every own head up to the end of `commits`.
 
-        The topics exist (`ensure_topics`). `domains` are the handle domains that this PDS hands out; `committed` is
-        told the entries and the seconds of each commit. Raises InvariantError when another PDS hands out one of them or
+        The topics exist (`ensure_topics`). `domains` are the handle domains that this PDS hands out; `host` is what
+        its accounts' DID documents name (host or host:port); `committed` is told the entries and the seconds of each
+        commit. Raises InvariantError when another PDS hands out one of them or
         another process takes this name meanwhile; KafkaError, OSError or TimeoutError when the broker is away.
         """
         heads = OwnHeads(directory / "log-heads.sqlite", cluster=settings.cluster, shards=shards)
@@ -98,7 +100,7 @@ class KafkaPdsLog:
             commits = await stack.enter_async_context(ShardReader(settings, COMMITS, shards))
             log = cls(settings, name, shards, heads, commits)
             stack.push_async_callback(log._txns.close)
-            await log._instance.register(domains)
+            await log._instance.register(domains, host)
             await log._catch_up()
             log._writer = Writer(
                 log._txns,

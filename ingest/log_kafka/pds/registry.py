@@ -1,7 +1,8 @@
 """The `pds` topic: which process a PDS's name stands for, and which PDS hands out the handles under a domain.
 
 Two kinds of key, both compacted; values are JSON:
-- `instance/NAME`: {"instance": ID}, written by each start in its first transaction, so that who was replaced can tell.
+- `instance/NAME`: {"instance": ID, "host": HOST}, written by each start in its first transaction, so that who was
+  replaced can tell, and that relays know whom not to read.
 - `domain/DOMAIN/NAME`: a claim, written once and never again, so that its offset stays: the smallest one owns the
   domain. Handles under it are made by that PDS alone, which is why they are unique (docs/decisions/0011).
 Checkpoints are offsets of groups of the same names. Does not own who may take which handle (`ingest.pds.handles`).
@@ -22,10 +23,12 @@ from schemas.topics import PDS
 
 
 class Registry(msgspec.Struct, frozen=True):
-    """`instances` by name; `claims` by domain: the names that claim it, its owner first."""
+    """`instances` and `hosts` by name; `claims` by domain: the names that claim it, its owner first."""
 
     instances: dict[str, str]
     claims: dict[str, tuple[str, ...]]
+    hosts: dict[str, str]
+    """As in the accounts' DID documents: host or host:port, in lower case."""
 
 
 async def read_registry(settings: KafkaSettings) -> Registry:
@@ -36,17 +39,21 @@ async def read_registry(settings: KafkaSettings) -> Registry:
         async for page in reader.read(0, begin, end):
             newest.update(((m.key or b"").decode(), (m.offset, m.value)) for m in page)
     instances: dict[str, str] = {}
+    hosts: dict[str, str] = {}
     claims: dict[str, list[tuple[int, str]]] = {}
     for key, (offset, value) in newest.items():
         kind, _, rest = key.partition("/")
         if value is None:
             continue
         if kind == "instance":
-            instances[rest] = orjson.loads(value)["instance"]
+            said = orjson.loads(value)
+            instances[rest] = said["instance"]
+            hosts.update({rest: said["host"]} if said.get("host") else {})
         elif kind == "domain":
             domain, _, name = rest.partition("/")
             claims.setdefault(domain, []).append((offset, name))
-    return Registry(instances, {domain: tuple(name for _, name in sorted(found)) for domain, found in claims.items()})
+    owners = {domain: tuple(name for _, name in sorted(found)) for domain, found in claims.items()}
+    return Registry(instances, owners, hosts)
 
 
 def checkpoint_group(settings: KafkaSettings, name: str) -> str:
@@ -70,9 +77,12 @@ async def read_checkpoints(settings: KafkaSettings, shards: int) -> dict[str, di
         await admin.close()
 
 
-def registration(registry: Registry, name: str, instance: str, domains: Sequence[str]) -> list[Outgoing]:
+def registration(
+    registry: Registry, name: str, instance: str, domains: Sequence[str], host: str = ""
+) -> list[Outgoing]:
     """What a start writes: who it is, and the claims that are not there yet."""
-    messages = [Outgoing(PDS, 0, f"instance/{name}".encode(), orjson.dumps({"instance": instance}))]
+    said = orjson.dumps({"instance": instance, "host": host.lower()})
+    messages = [Outgoing(PDS, 0, f"instance/{name}".encode(), said)]
     claims = [domain for domain in domains if name not in registry.claims.get(domain, ())]
     return messages + [Outgoing(PDS, 0, f"domain/{domain}/{name}".encode(), b"{}") for domain in claims]
 
