@@ -160,13 +160,6 @@ def command_line() -> cyclopts.App:
         *(up, status, cli_doctor.doctor, cli_backfill.backfill, cli_backup.restore),
         *cli_roles.COMMANDS,
     )
-        up,
-        status,
-        cli_doctor.doctor,
-        cli_backfill.backfill,
-        cli_backup.restore,
-        *cli_roles.COMMANDS,
-    )
     for each in alone:
         whole.command(each)
     for group in (ingest, *cli_backup.groups(), *cli_load.groups(), *cli_roles.groups(), *cli_views.groups()):

@@ -50,6 +50,15 @@ class RelaySettings(BaseSettings):
     relay_repo_limit: Annotated[int, Field(ge=1_000_000)] = Field(
         100_000_000, description="Largest repo that is fetched, bytes; four at once are held in memory."
     )
+    relay_backfill_per_second: Annotated[float, Field(gt=0, le=1_000)] = Field(
+        8.0, description="Requests that a backfill sends to one host in a second."
+    )
+    relay_backfill_at_once_host: Annotated[int, Field(ge=1, le=64)] = Field(
+        2, description="Requests that a backfill has under way at one host."
+    )
+    relay_backfill_at_once: Annotated[int, Field(ge=1, le=64)] = Field(
+        4, description="Repos that backfills fetch at once, from all hosts; each may be as large as `relay_repo_limit`."
+    )
     jetstream_dictionary: Path | None = Field(
         None, description="File with Jetstream's zstd dictionary, for subscribers of a relay that ask for `compress`."
     )

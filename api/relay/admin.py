@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
@@ -16,6 +16,7 @@ from aiohttp import web
 from api.auth import Authenticator
 from api.server import Handler, problem
 from api.xrpc import Auth
+from ingest.relay.backfill_reasons import BackfillReason
 from ingest.relay.directory import HostLimits, HostView, RelayDirectory
 from ingest.relay.reasons import RelayReason
 from schemas.datetimes import from_micros
@@ -24,15 +25,16 @@ from schemas.syntax import Did
 
 HOSTS_MAX = 10_000  # of one answer
 _LIMITS = {"repo_limit": "accounts", "per_second": "per_second", "per_hour": "per_hour", "per_day": "per_day"}
-_UNKNOWN = (RelayReason.HOST_UNKNOWN, RelayReason.ACCOUNT_UNKNOWN)
+_UNKNOWN = (RelayReason.HOST_UNKNOWN, RelayReason.ACCOUNT_UNKNOWN, BackfillReason.UNKNOWN)
 
 Given = Mapping[str, Any]
 Call = Callable[[RelayDirectory, Given], Awaitable[Any]]
+Relay = TypeVar("Relay")
 
 
 async def list_hosts(relay: RelayDirectory, given: Given) -> list[dict[str, Any]]:
     """Every host, oldest first; `cursor` is the `ID` to go on after."""
-    return [_host(number, host) for number, host in relay.hosts(_number(given, "cursor") or 0, HOSTS_MAX)]
+    return [_host(number, host) for number, host in relay.hosts(number(given, "cursor") or 0, HOSTS_MAX)]
 
 
 async def list_connections(relay: RelayDirectory, _given: Given) -> list[str]:
@@ -41,30 +43,30 @@ async def list_connections(relay: RelayDirectory, _given: Given) -> list[str]:
 
 async def add_host(relay: RelayDirectory, given: Given) -> dict[str, Any]:
     """`upstream`: it is a relay; `trusted`: it has the trusted rate."""
-    upstream, trusted = _flag(given, "upstream"), _flag(given, "trusted")
-    return _host(None, await relay.add_host(_text(given, "hostname", "host"), upstream=upstream, trusted=trusted))
+    upstream, trusted = flag(given, "upstream"), flag(given, "trusted")
+    return _host(None, await relay.add_host(text(given, "hostname", "host"), upstream=upstream, trusted=trusted))
 
 
 async def change_limits(relay: RelayDirectory, given: Given) -> dict[str, Any]:
     """What is not named stays as it is; `null` gives a limit back to the relay's settings."""
-    host = relay.host(_text(given, "host"))
+    host = relay.host(text(given, "host"))
     if host is None:
-        raise Refused(RelayReason.HOST_UNKNOWN, f"no host {_text(given, 'host')[:256]} is known")
+        raise Refused(RelayReason.HOST_UNKNOWN, f"no host {text(given, 'host')[:256]} is known")
     now = host.limits
-    limits = {field: _number(given, name) if name in given else getattr(now, field) for name, field in _LIMITS.items()}
-    trusted = _flag(given, "trusted") if "trusted" in given else host.trusted
+    limits = {field: number(given, name) if name in given else getattr(now, field) for name, field in _LIMITS.items()}
+    trusted = flag(given, "trusted") if "trusted" in given else host.trusted
     return _host(None, await relay.set_limits(host.hostname, HostLimits(**limits), trusted=trusted))
 
 
 async def ban_host(relay: RelayDirectory, given: Given, *, banned: bool) -> dict[str, Any]:
-    return _host(None, await relay.ban_host(_text(given, "host"), banned=banned))
+    return _host(None, await relay.ban_host(text(given, "host"), banned=banned))
 
 
 async def disconnect(relay: RelayDirectory, given: Given) -> dict[str, Any]:
     """`block`: and ban it."""
-    if _flag(given, "block"):
+    if flag(given, "block"):
         return await ban_host(relay, given, banned=True)
-    return _host(None, await relay.disconnect(_text(given, "host")))
+    return _host(None, await relay.disconnect(text(given, "host")))
 
 
 async def list_domain_bans(relay: RelayDirectory, _given: Given) -> dict[str, list[str]]:
@@ -72,12 +74,12 @@ async def list_domain_bans(relay: RelayDirectory, _given: Given) -> dict[str, li
 
 
 async def ban_domain(relay: RelayDirectory, given: Given, *, banned: bool) -> dict[str, bool]:
-    await relay.ban_domain(_text(given, "domain", "Domain"), banned=banned)
+    await relay.ban_domain(text(given, "domain", "Domain"), banned=banned)
     return {"success": True}
 
 
 async def take_down(relay: RelayDirectory, given: Given, *, taken_down: bool) -> dict[str, Any]:
-    account = await relay.take_down(Did.parse(_text(given, "did")), taken_down=taken_down)
+    account = await relay.take_down(Did.parse(text(given, "did")), taken_down=taken_down)
     return {"did": account.did, "status": account.status}
 
 
@@ -99,13 +101,18 @@ POSTS: dict[str, Call] = {
 }
 
 
-def handlers(relay: RelayDirectory, authenticator: Authenticator, calls: Mapping[str, Call]) -> dict[str, Handler]:
+def handlers(
+    relay: Relay, authenticator: Authenticator, calls: Mapping[str, Callable[[Relay, Given], Awaitable[Any]]]
+) -> dict[str, Handler]:
     """By path. Without an admin token nobody may call."""
     return {path: partial(_answer, relay, authenticator, call) for path, call in calls.items()}
 
 
 async def _answer(
-    relay: RelayDirectory, authenticator: Authenticator, call: Call, request: web.BaseRequest
+    relay: Relay,
+    authenticator: Authenticator,
+    call: Callable[[Relay, Given], Awaitable[Any]],
+    request: web.BaseRequest,
 ) -> web.Response:
     try:
         await authenticator.verify(Auth.ADMIN, "", request.headers.get("Authorization"))
@@ -146,14 +153,14 @@ def _host(number: int | None, host: HostView) -> dict[str, Any]:
     return shown if number is None else {"ID": number, **shown}
 
 
-def _text(given: Given, *names: str) -> str:
+def text(given: Given, *names: str) -> str:
     for name in names:
         if isinstance(given.get(name), str) and given[name].strip():
             return str(given[name]).strip()
     raise XrpcError("InvalidRequest", f"expected {names[0]}, a text, in the query or in a JSON object")
 
 
-def _number(given: Given, name: str) -> int | None:
+def number(given: Given, name: str) -> int | None:
     value = given.get(name)
     if value is None:
         return None
@@ -164,7 +171,7 @@ def _number(given: Given, name: str) -> int | None:
     return value
 
 
-def _flag(given: Given, name: str) -> bool:
+def flag(given: Given, name: str) -> bool:
     value = given.get(name, False)
     if isinstance(value, str) and value.lower() in {"true", "false"}:
         return value.lower() == "true"

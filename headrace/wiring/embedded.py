@@ -22,6 +22,7 @@ from api.firehose import FirehoseHub
 from api.fresh import ReadYourWrites
 from api.metrics import HttpMetrics
 from api.xrpc import Services
+from headrace import backfill_hooks
 from headrace.auditing import audit
 from headrace.commands import views_live as views_commands
 from headrace.commands.uploads import take_upload
@@ -141,9 +142,10 @@ class Network(Running):
         )
         generations.switched = lambda copy: dispatcher.read(*readers(copy))
         self.callback(hub.close)
+        relay = None
         if wiring_relay.is_wanted(settings):
             ours = wiring_relay.own_names(settings, (xrpc_socket,))
-            await wiring_relay.crawl(self, settings, log=log, resolver=resolver, hosted=pds.hosts, ours=ours)
+            relay = await wiring_relay.crawl(self, settings, log=log, resolver=resolver, hosted=pds.hosts, ours=ours)
         feed = self.ingest = partial(take_upload, log=log, resolver=resolver, hosted=pds.hosts, metrics=metrics)
         await shared.serve_ops(
             self,
@@ -155,6 +157,7 @@ class Network(Running):
                 "/ingest/frames": partial(feed, "frames"),
                 "/ingest/car": partial(feed, "car"),
                 **views_commands.hooks(generations),
+                **backfill_hooks.hooks(relay),
             },
         )
 

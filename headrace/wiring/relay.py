@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterable
 from socket import socket
 from urllib.parse import urlsplit
 
+from headrace.metrics.backfill import BackfillCollector
 from headrace.metrics.relay import RelayCollector
 from headrace.running import Running
 from headrace.settings import Settings, SettingsError, where
 from ingest.identity.did_doc import DidDocument
 from ingest.identity.resolver import IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
+from ingest.relay.backfill_settings import BackfillSettings
 from ingest.relay.outgoing import Outgoing
 from ingest.relay.parts import RelayLog, RelayParts, RelaySettings
 from ingest.relay.pool import VerifierPool
@@ -81,12 +83,18 @@ async def crawl(
                 new_hosts_day=settings.relay_new_hosts_day,
                 account_events_hour=settings.relay_account_events_hour,
                 repo_limit=settings.relay_repo_limit,
+                backfill=BackfillSettings(
+                    settings.relay_backfill_per_second,
+                    settings.relay_backfill_at_once_host,
+                    settings.relay_backfill_at_once,
+                ),
             ),
         )
     )
     running.push(relay.close)
     running.keep(relay.stopped(), "relay")
     running.registry.register(RelayCollector(relay))
+    running.registry.register(BackfillCollector(relay.backfills))
     for name, hosts in (("relay_crawl", settings.relay_crawl), ("relay_upstreams", settings.relay_upstreams)):
         for host in hosts:
             try:

@@ -15,9 +15,11 @@ from api.auth import Authenticator
 from api.firehose import FirehoseHub
 from api.metrics import HttpMetrics
 from api.relay import admin
+from api.relay import backfills as admin_backfills
 from api.relay.jetstream import Jetstream, JetstreamMetrics
 from api.relay.jetstream_lines import JetstreamLines
 from api.xrpc import Services
+from headrace.backfill_hooks import hooks
 from headrace.lock import DirectoryLock
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
@@ -30,6 +32,7 @@ from headrace.wiring.cluster import about, role_metrics
 from headrace.wiring.views import LOG
 from ingest.log import FirehoseReader
 from ingest.log_sqlite.log import SqliteLog
+from ingest.relay.backfill_view import BackfillAdmin
 from ingest.relay.directory import RELAY_SERVER, HostDirectory, RelayDirectory
 from schemas import lexicon
 
@@ -59,8 +62,15 @@ async def start(running: Running, settings: Settings) -> None:
         hosted=lambda _did: False,
         ours=wiring_relay.own_names(settings, (bound,)),
     )
-    await serve(running, settings, bound, log=log, relay=relay, admin_token=secret["admin_token"])
-    await shared.serve_ops(running, ops, status=lambda: _status(running, log, relay), ready=lambda: True)
+    await serve(running, settings, bound, log=log, relay=relay, backfills=relay, admin_token=secret["admin_token"])
+    await shared.serve_ops(
+        running,
+        ops,
+        status=lambda: _status(running, log, relay),
+        ready=lambda: True,
+        token=secret["ops_token"],
+        hooks=hooks(relay),
+    )
 
 
 def _status(running: Running, log: SqliteLog, relay: HostDirectory) -> dict[str, Any]:
@@ -77,6 +87,7 @@ async def serve(
     *,
     log: FirehoseReader,
     relay: RelayDirectory,
+    backfills: BackfillAdmin,
     admin_token: str,
 ) -> FirehoseHub:
     """The public listener. Raises SettingsError for a dictionary that cannot be read."""
@@ -104,8 +115,12 @@ async def serve(
             **well_known.pages(services, shared.nobody),
             "/subscribe": jetstream.subscribe,
             **admin.handlers(relay, authenticator, admin.GETS),
+            **admin.handlers(backfills, authenticator, admin_backfills.GETS),
         },
-        actions=admin.handlers(relay, authenticator, admin.POSTS),
+        actions={
+            **admin.handlers(relay, authenticator, admin.POSTS),
+            **admin.handlers(backfills, authenticator, admin_backfills.POSTS),
+        },
     )
     running.push(jetstream.close)
     running.callback(hub.close)

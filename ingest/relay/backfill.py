@@ -8,6 +8,7 @@ reason. The adapter of `ingest.relay.backfill_view.BackfillDirectory`. Does not 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -53,6 +54,11 @@ class Backfill:
     def waiting(self) -> int:
         """Accounts that are known and not done, of all jobs."""
         return sum(job.waiting for job in self._jobs.values())
+
+    @property
+    def became(self) -> Counter[str]:
+        """Accounts that are done since the start, by what became of them."""
+        return self._parts.became
 
     async def run(self) -> None:
         """An error of ours is raised."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ingest.log import LogAwayError
 from ingest.relay.backfill_account import AccountFetch, Queries, lasts
@@ -38,6 +39,8 @@ class JobParts:
     queries: Queries
     paces: Paces
     settings: BackfillSettings
+    became: Counter[str] = field(default_factory=Counter)
+    """Accounts that are done since the start, by what became of them."""
 
 
 class Job:
@@ -134,6 +137,7 @@ class Job:
 
     def _done(self, account: Waiting, became: str, detail: str | None = None) -> None:
         self._parts.store.done(self.row.id, account, became, detail)
+        self._parts.became[became] += 1
         self.waiting -= 1
         if self.waiting < AHEAD:
             self._room.set()

@@ -11,6 +11,9 @@ class BackfillReason(StrEnum):
     # a backfill that an operator names
     UNKNOWN = "backfill_unknown"
     MANY = "backfills"
+    NO_RELAY = "no_relay"
+    REQUEST = "backfill_request"
+    DID_SYNTAX = "did_syntax"
     # a host that is asked
     HOST_ANSWER = "host_answer"
     HOST_LIST = "host_list"

@@ -81,3 +81,14 @@ class BackfillStarts(Protocol):
 
 class BackfillDirectory(Backfills, BackfillStarts, Protocol):
     """All of it."""
+
+
+class BackfillAdmin(Protocol):
+    """What an operator asks of a relay."""
+
+    @property
+    def backfills(self) -> BackfillDirectory: ...
+
+    async def backfill_host(self, hostname: str, *, upstream: bool = False, trusted: bool = False) -> BackfillView:
+        """Read the host from now on, and fetch all its accounts; as `HostAdmin.add_host` besides."""
+        ...

@@ -12,6 +12,7 @@ from typing import Any
 
 from ingest.relay.admission import Admission, banned_host
 from ingest.relay.backfill_parts import backfills
+from ingest.relay.backfill_view import BackfillView
 from ingest.relay.directory import AccountView, HostLimits, HostView
 from ingest.relay.hostnames import Origin, is_under
 from ingest.relay.hosts import Hosts, view_of
@@ -156,6 +157,13 @@ class Relay:
         else:
             self._hosts.wake(known)
         return view_of(known)
+
+    async def backfill_host(self, hostname: str, *, upstream: bool = False, trusted: bool = False) -> BackfillView:
+        """A host that is read already stays what it is, unless it is said to be more."""
+        known = self._hosts.get(self._allowed(hostname).hostname)
+        if known is not None:
+            upstream, trusted = upstream or known.row.upstream, trusted or known.row.trusted
+        return self.backfills.of_host(await self.add_host(hostname, upstream=upstream, trusted=trusted))
 
     async def ban_host(self, hostname: str, *, banned: bool) -> HostView:
         host = self._host(hostname)

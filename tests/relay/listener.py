@@ -59,7 +59,9 @@ async def listening(world: World, data: Path, **settings: Any) -> AsyncIterator[
     given = load({"data": data, "rate_limit_scale": 1_000, **settings})
     bound = running.bind("127.0.0.1", 0, "relay_port")
     try:
-        await relay_listener.serve(running, given, bound, log=world.log, relay=world.relay, admin_token=SECRET)
+        await relay_listener.serve(
+            running, given, bound, log=world.log, relay=world.relay, backfills=world.relay, admin_token=SECRET
+        )
         async with aiohttp.ClientSession() as session:
             yield Listener(running.addresses["xrpc"], session)
     finally:
