@@ -1,7 +1,8 @@
 """From an HTTP request to an endpoint and back: the one place that knows both.
 
-Order, as in the reference: method, parameters, authentication, input, rate limits, endpoint. HOT: `Dispatcher.xrpc`
-runs for every call. Does not own what endpoints do, what a token says (`api/auth.py`), what lexicons say
+Order, as in the reference: method, parameters, authentication, input, rate limits, endpoint. Before anything is looked
+at a query waits for its turn, a procedure when its input is there. HOT: `Dispatcher.xrpc` runs for every call. Does not
+own what endpoints do, what a token says (`api/auth.py`), what lexicons say
 (`schemas.lexicon`), nor routes beside /xrpc/ (`api/server.py`).
 """
 
@@ -19,11 +20,13 @@ from aiohttp.http_exceptions import BadHttpMessage
 from multidict import CIMultiDict
 from prometheus_client import Counter, Histogram
 
+from api.admission import KINDS, Entrance, kind_of
 from api.appview.reader import AppViewReader
 from api.auth import Authenticator
 from api.body import read_input
 from api.errors import NAME_BY_STATUS, invalid_request, not_implemented, unavailable
 from api.fresh import Fresh
+from api.gate import Limits
 from api.metrics import HttpMetrics
 from api.proxy import check_proxy
 from api.xrpc import Answer, Auth, Ctx, Endpoint, Raw, Services
@@ -44,9 +47,18 @@ _log = structlog.get_logger()
 class _Route:
     """All that is known of a method before a request comes."""
 
-    __slots__ = ("counters", "endpoint", "lexicon", "reads_views", "rules", "seconds", "verbs")
+    __slots__ = ("counters", "endpoint", "entrance", "lexicon", "reads_views", "rules", "seconds", "verbs")
 
-    def __init__(self, lexicon: Method, endpoint: Endpoint | None, *, reads_views: bool, metrics: HttpMetrics) -> None:
+    def __init__(
+        self,
+        lexicon: Method,
+        endpoint: Endpoint | None,
+        entrance: Entrance,
+        *,
+        reads_views: bool,
+        metrics: HttpMetrics,
+    ) -> None:
+        self.entrance = entrance
         self.lexicon = lexicon
         self.endpoint = endpoint
         self.verbs = _VERBS[lexicon.kind]
@@ -81,6 +93,7 @@ class Dispatcher:
         views: Iterable[Endpoint] = (),
         limiter: RateLimiter | None = None,
         limit_accounts: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         self._limit_accounts = limit_accounts
         self._services = services
@@ -90,13 +103,15 @@ class Dispatcher:
         self._config = services.config
         self._busy = 0
         metrics.in_flight.set_function(lambda: self._busy)
+        entrances = {kind: Entrance(kind, limits or Limits(), metrics) for kind in KINDS}
         endpoints = {endpoint.nsid: (endpoint, False) for endpoint in pds}
         for endpoint in views:
             endpoints[endpoint.nsid] = (endpoint, True)
         self._routes: dict[str, _Route] = {}
         for nsid, lexicon in catalogue.methods.items():
             endpoint_of, reads_views = endpoints.pop(nsid, (None, False))
-            self._routes[nsid] = _Route(lexicon, endpoint_of, reads_views=reads_views, metrics=metrics)
+            entrance = entrances[kind_of(lexicon)]
+            self._routes[nsid] = _Route(lexicon, endpoint_of, entrance, reads_views=reads_views, metrics=metrics)
         if endpoints:
             raise ValueError(f"endpoints that no lexicon declares: {sorted(endpoints)}")
 
@@ -117,6 +132,7 @@ class Dispatcher:
         ctx: Ctx | None = None
         limit: dict[str, str] | None = None
         status = 500
+        entered = False
         self._busy += 1
         try:
             if self._busy > _BUSY_MAX:
@@ -126,6 +142,8 @@ class Dispatcher:
                 raise _no_endpoint(nsid, route, request.method)  # noqa: TRY301 - answered below, like all refusals
             services = self._services
             ctx = Ctx(nsid, services, request=request)
+            if route.lexicon.kind == "query":
+                entered = route.entrance.try_enter() or await route.entrance.wait(ctx, request)
             ctx.params = route.lexicon.params(request.query)
             headers = request.headers
             mode = endpoint.auth
@@ -137,6 +155,7 @@ class Dispatcher:
                     ctx.viewer = auth.did
             if request.method == "POST":
                 ctx.input, ctx.body = await read_input(request, route.lexicon, self._config)
+                entered = route.entrance.try_enter() or await route.entrance.wait(ctx, request)
             if self._limiter is not None:
                 limit = self._take(route, endpoint, ctx, request)
             if route.reads_views:
@@ -165,6 +184,8 @@ class Dispatcher:
             response = _error(_unexpected(error, nsid if route is not None else "unknown"), ctx, limit)
         finally:
             self._busy -= 1
+            if entered and route is not None:
+                route.entrance.leave()
             if route is not None:
                 counter = route.counters.get(status)
                 if counter is None:

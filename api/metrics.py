@@ -27,6 +27,15 @@ class HttpMetrics:
             registry=registry,
         )
         self.in_flight = Gauge("headrace_xrpc_requests_in_flight", "XRPC requests being answered.", registry=registry)
+        self.waiting = Gauge(
+            "headrace_xrpc_requests_waiting", "XRPC requests that wait for their turn.", ["kind"], registry=registry
+        )
+        self.shed = Counter(
+            "headrace_xrpc_shed_requests_total",
+            "Requests turned away with 503 (full, late), or whose clients left before their turn (left).",
+            ["kind", "reason"],
+            registry=registry,
+        )
         self.limited = Counter(
             "headrace_xrpc_rate_limited_requests_total",
             "Requests refused by a rate limit.",

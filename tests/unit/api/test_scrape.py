@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.admission import KINDS
 from headrace.metrics.embedded import NetworkCollector
 from headrace.settings import load
 from headrace.wiring.embedded import Network
@@ -145,6 +146,7 @@ async def test_every_label_keeps_its_bounds(scraped: Scraped) -> None:
         "nsid": lambda _, found: found in methods,
         "status": lambda _, found: found in {"101", "200", "400", "401", "404", "429", "500", "501", "503"},
         "rule": lambda _, found: found in rules,
+        "kind": lambda _, found: found in KINDS,
         "source": lambda _, found: found in {"frames", "car"},
         "shard": lambda _, found: 0 <= int(found) < 64,
         "cache": lambda _, found: found in {"did", "handle"},
