@@ -5,13 +5,13 @@ Does not own what counts as it happens (`ingest.relay.backfill`).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from ingest.relay.backfill import Backfill
+from ingest.relay.backfill_account import OUTCOMES
 
 
 class BackfillCollector(Collector):
@@ -24,12 +24,17 @@ class BackfillCollector(Collector):
             "Accounts that backfills know and have not done.",
             self._backfills.waiting,
         )
-        became: Counter[str] = self._backfills.became
         done = CounterMetricFamily(
             "headrace_relay_backfill_accounts_total",
-            "Accounts that backfills have done since the start: fetched, in the log already, not active; or why not.",
-            labels=["outcome"],
+            "Accounts that backfills have done since the start, by what became of them.",
+            labels=["became"],
         )
-        for outcome, count in became.items():
-            done.add_metric([outcome], count)
+        failed = CounterMetricFamily(
+            "headrace_relay_backfill_failed_accounts_total",
+            "Accounts that backfills could not have, after the last try.",
+            labels=["reason"],
+        )
+        for became, count in self._backfills.became.items():
+            (done if became in OUTCOMES else failed).add_metric([became], count)
         yield done
+        yield failed

@@ -27,6 +27,7 @@ from ingest.identity.plc_op import PlcReason
 from ingest.identity.reasons import IdentityReason
 from ingest.log import Reason
 from ingest.pds.rate_limit import BY_METHOD, CREATE_POINTS, DELETE_POINTS, GLOBAL, UPDATE_POINTS, WRITES, Rule
+from ingest.relay.backfill_reasons import BackfillReason
 from ingest.relay.reasons import RelayReason
 from ingest.repo.keys import KeyReason
 from ingest.repo.reasons import RepoReason
@@ -70,6 +71,7 @@ _LABELS = {
     "breaker": "`breaker`: `closed`, `open` or `half_open`",
     "asked": "`asked`: `answered`, `failed` or `turned_away`",
     "generation": "`generation`: at most three",
+    "became": "`became`: `fetched`, `current` or `inactive`",
 }
 # By metric: the enums a `reason` is of, and the words beside them.
 REASONS: dict[str, tuple[tuple[type[StrEnum], ...], tuple[str, ...]]] = {
@@ -81,7 +83,11 @@ REASONS: dict[str, tuple[tuple[type[StrEnum], ...], tuple[str, ...]]] = {
         (),
     ),
     "headrace_relay_dropped_total": ((RelayReason, RepoReason, Reason, IdentityReason, KeyReason), ()),
-    "headrace_relay_failed_fetches_total": ((RelayReason, RepoReason, Reason, IdentityReason), ()),
+    "headrace_relay_failed_fetches_total": ((RelayReason, RepoReason, Reason, IdentityReason, BackfillReason), ()),
+    "headrace_relay_backfill_failed_accounts_total": (
+        (BackfillReason, RelayReason, RepoReason, Reason, IdentityReason),
+        (),
+    ),
     "headrace_plc_mirror_refused_operations_total": ((PlcReason, CborReason, CidReason, SyntaxReason), ()),
     "headrace_plc_mirror_failed_requests_total": ((IdentityReason,), ()),
     "headrace_xrpc_shed_requests_total": ((), ("full", "late", "left")),

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from api.metrics import HttpMetrics
 from api.relay.jetstream import JetstreamMetrics
+from headrace.metrics.backfill import BackfillCollector
 from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
@@ -45,8 +46,10 @@ _relay: Any = SimpleNamespace(
     known=(),
     store=SimpleNamespace(counts=Counter()),
     intake=SimpleNamespace(verification=SimpleNamespace(count=0, seconds=0.0)),
+    strangers=SizedNamespace(messages=0, given_up=0),
     resync=SizedNamespace(held_bytes=0, done=0, given_up=0, failures=Counter()),
 )
+_backfills: Any = SimpleNamespace(waiting=0, became=Counter())
 _pds: Any = SimpleNamespace(open_account_files=0)
 
 
@@ -63,7 +66,7 @@ def registries() -> dict[str, CollectorRegistry]:
         "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), store),
         "firehose": _registry(bare, FirehoseCollector(_reader)),
         "appview": _registry(asking, store, IdentityCollector(None, _directory, None)),
-        "relay": _registry(asking, room, who, RelayCollector(_relay)),
+        "relay": _registry(asking, room, who, RelayCollector(_relay), BackfillCollector(_backfills)),
     }
     for role in ("pds", "firehose", "appview", "relay"):
         HttpMetrics(made[role])
