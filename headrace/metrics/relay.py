@@ -72,6 +72,7 @@ class RelayCollector(Collector):
         yield GaugeMetricFamily("headrace_relay_accounts", "Accounts seen of hosts.", value=relay.store.counts.total())
         yield from self._verification()
         yield from self._repairs()
+        yield from self._strangers()
 
     def _verification(self) -> Iterator[Metric]:
         verified = self._relay.intake.verification
@@ -84,6 +85,22 @@ class RelayCollector(Collector):
             "headrace_relay_verify_seconds_total",
             "Seconds that these waited for its verdict; over the number of them, what one takes.",
             verified.seconds,
+        )
+
+    def _strangers(self) -> Iterator[Metric]:
+        strangers = self._relay.strangers
+        yield GaugeMetricFamily(
+            "headrace_relay_unresolved_accounts",
+            "Accounts whose messages wait until it can be told who they are.",
+            len(strangers),
+        )
+        yield GaugeMetricFamily(
+            "headrace_relay_unresolved_messages", "Messages that wait for that.", strangers.messages
+        )
+        yield CounterMetricFamily(
+            "headrace_relay_given_up_unresolved_total",
+            "Accounts of which some messages found no room to wait and that could not be fetched either.",
+            strangers.given_up,
         )
 
     def _repairs(self) -> Iterator[Metric]:

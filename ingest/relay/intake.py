@@ -2,7 +2,8 @@
 
 What does not hold is counted by source and reason and dropped; the stream goes on. What an account was at is always
 asked of the log after its last append, so no verdict rests on a stale head: another writer's commit, an identity that
-cannot be told now or a log that is away lead to another try. Does not own what a message leads to
+cannot be told now or a log that is away lead to another try; when it still cannot be told whose a message is, it is
+handed to `Waiting`. Does not own what a message leads to
 (`ingest.relay.judge`), connections, hosts, nor repos fetched whole (`ingest.relay.resync`).
 """
 
@@ -17,7 +18,7 @@ from ingest.identity.reasons import IdentityRefused
 from ingest.identity.resolver import DidResolver
 from ingest.log import LogAwayError, Reason, Rejected
 from ingest.relay.authority import Authority
-from ingest.relay.intake_ports import Accounts, HandleOf, IntakeLog
+from ingest.relay.intake_ports import Accounts, HandleOf, IntakeLog, Waiting
 from ingest.relay.judge import Judge
 from ingest.relay.lines import Lines
 from ingest.relay.quotas import Windows
@@ -29,8 +30,8 @@ from ingest.repo.frame import decode_frame
 from ingest.repo.messages import ErrorMessage, InfoMessage, UnknownMessage
 from schemas.errors import Refused
 
-# A host of its own that is away delays its account alone; the directory or the log, everybody: they are waited for.
-_TRIES, _TRIES_WEB = 12, 4
+_TRIES = 12
+_TRIES_IDENTITY = 3  # then the message waits elsewhere, and its host's stream goes on
 _PAUSE, _PAUSE_MAX = 0.25, 30.0  # seconds, doubled each time
 
 
@@ -70,6 +71,7 @@ class Intake:
             whole=whole,
         )
         self._pause = pause
+        self.strangers: Waiting | None = None
 
     async def offer(self, source: Source, frame: bytes) -> InfoMessage | ErrorMessage | UnknownMessage | None:
         """HOT: put a frame's message in its account's line; waits for room. What is not of an account is given back.
@@ -109,12 +111,19 @@ class Intake:
         """Into the log, from the account's line; a word for what became of it. Raises Refused, Rejected."""
         pause = _PAUSE
         again = False
-        for left in reversed(range(_TRIES_WEB if message.did.method == "web" else _TRIES)):
+        strangers = None if source.kind == "file" else self.strangers
+        if strangers is not None and strangers.holds(message.did):
+            strangers.hold(source, message)
+            return "held"
+        for left in reversed(range(_TRIES)):
             try:
                 return await self.judge.judge(source, message, again=again)
             except IdentityRefused as refused:
-                if not refused.transient or not left or source.kind == "file":
+                if not refused.transient or strangers is None:
                     raise
+                if _TRIES - left >= _TRIES_IDENTITY:
+                    strangers.hold(source, message)
+                    return "held"
             except Rejected as rejected:
                 # Another writer's commit came between: the head is another one now, and says what this message is.
                 if rejected.reason is not Reason.PREV_DATA_MISMATCH or not left:

@@ -1,4 +1,4 @@
-"""What an intake asks of its surroundings: the log, where accounts were seen, handles, repairs.
+"""What an intake asks of its surroundings: the log, where accounts were seen, handles, repairs, strangers.
 
 Does not own what is done with a message (`ingest.relay.intake`).
 """
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from ingest.identity.did_doc import DidDocument
 from ingest.log import Appended, Head
-from ingest.relay.source import Source
+from ingest.relay.source import Numbered, Source
 from ingest.repo.messages import CommitMessage, SyncMessage
 from schemas.entries import Entry
 from schemas.syntax import Did, Handle
@@ -45,6 +45,18 @@ class Repairs(Protocol):
 
     def begin(self, did: Did, url: str | None) -> None:
         """The account is out of step; `url` is its host's origin. Raises Refused when there is no room."""
+        ...
+
+
+class Waiting(Protocol):
+    """Accounts of which it cannot be told now who they are (`ingest.relay.strangers`)."""
+
+    def holds(self, did: str) -> bool:
+        """HOT: whether what comes of the account is to be held too."""
+        ...
+
+    def hold(self, source: Source, message: Numbered) -> None:
+        """Keep a message until it can be told. Raises Refused(CATCHING_UP) when there is no room."""
         ...
 
 

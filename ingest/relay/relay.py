@@ -24,6 +24,7 @@ from ingest.relay.quotas import Rate, Windows
 from ingest.relay.reasons import RelayReason
 from ingest.relay.resync import Resync
 from ingest.relay.seen_accounts import SeenAccounts
+from ingest.relay.strangers import Strangers
 from ingest.relay.subscription import Host, Subscription
 from schemas.crash import point
 from schemas.errors import Refused
@@ -67,6 +68,14 @@ class Relay:
             repo_limit=settings.repo_limit,
             now=parts.now,
         )
+        self.strangers = self.intake.strangers = Strangers(
+            self.intake.take,
+            self.lines,
+            parts.resolver,
+            self.resync,
+            self.store,
+            first_pause=settings.first_pause,
+        )
         self._accounts = SeenAccounts(self.store, parts.log, self.resync.holds)
         self._hosts = Hosts(self.store, self._subscription, self._ended, accounts=settings.host_accounts)
         self.backfills, self._backfill_store = backfills(
@@ -82,6 +91,7 @@ class Relay:
         relay = cls(parts)
         relay._hosts.open()
         relay._keep(relay.resync.run())
+        relay._keep(relay.strangers.run())
         relay._keep(relay.backfills.run())
         relay._keep(relay._save_often())
         relay._keep(relay.lines.failed())

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Callable
 from time import time_ns
 from typing import Protocol
 
+from ingest.identity.reasons import IdentityRefused
 from ingest.identity.resolver import DidResolver
 from ingest.log import LogAwayError, Reason, Rejected
 from ingest.relay.intake import Intake
@@ -210,7 +211,8 @@ class Resync:
             await self._catch_up(job)
         except Refused as refused:
             self.failures[refused.reason.value] += 1
-            self._try_later(job)
+            # That it cannot be told who the account is says nothing about its repo.
+            self._try_later(job, counts=not (isinstance(refused, IdentityRefused) and refused.transient))
         else:
             await self._lines.in_line(job.did, self._drain(job))
         finally:
@@ -269,8 +271,8 @@ class Resync:
         else:
             self._saved.drop_repair(job.did)
 
-    def _try_later(self, job: Job) -> None:
-        job.tries += 1
+    def _try_later(self, job: Job, *, counts: bool = True) -> None:
+        job.tries += counts
         if job.tries >= TRIES:
             self.given_up += 1
             self._let_go(job)
@@ -278,7 +280,7 @@ class Resync:
             self._saved.drop_repair(job.did)
             return
         self._saved.put_repair(job.did, job.url, job.tries)
-        pause = min(_LAST_PAUSE, self._first_pause * 2.0 ** (job.tries - 1))
+        pause = min(_LAST_PAUSE, self._first_pause * 2.0 ** max(0, job.tries - 1))
         jitter = 0.5 + random.random()  # noqa: S311 - nothing to guess
         self._put(job, asyncio.get_running_loop().time() + pause * jitter)
 
