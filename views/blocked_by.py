@@ -1,4 +1,4 @@
-"""Who blocks an account."""
+"""Who blocks an account: what a page asks for all that it shows in one partition, the reader's."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Whom an account blocks, found by whom; the first row of a subject is the block that counts.
 
-Both ways of a pair are (a, b) and (b, a) here; `blocked_by` is for listing alone.
+The other way of a pair, in the same account's partition, is `blocked_by`.
 """
 
 from __future__ import annotations

@@ -21,6 +21,11 @@ TABLE = Table(
 )
 
 
+def uri(row: Row) -> str:
+    """Of the follow record that a row is."""
+    return f"at://{row[0]}/{FOLLOW}/{row[2]}"
+
+
 def _rows(record: Record) -> Sequence[Row]:
     return ((record.did, record.value["subject"], record.rkey, record.sort_at, record.first_time),)
 

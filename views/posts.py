@@ -1,7 +1,7 @@
 """A post ready to send, and what the rules need to know of it.
 
 `view` + `,"author":{...},"likeCount":...,"viewer":{...},"labels":[...]}` is a postView. The byte 0x00 stands for the
-base URL of images. Does not own counts (`interactions`), gates (`threadgates`, `postgates`) nor whether a reply's
+base URL of images. Does not own counts (`interactions`), gates (`restrictions`) nor whether a reply's
 root is valid (decided at read).
 """
 

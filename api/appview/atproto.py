@@ -14,7 +14,7 @@ from ingest.pds.reads import record_view
 from ingest.pds.refusals import record_not_found
 from schemas.cid import Cid
 from schemas.syntax import AtUri
-from views import actors, records, takedowns
+from views import actors, records, restrictions
 
 _CID, _BYTES = records.TABLE.index("cid"), records.TABLE.index("bytes")
 
@@ -37,7 +37,7 @@ async def get_record(ctx: Ctx) -> Answer:
     get_many = reader.store.get_many
     (row,) = await get_many(records.TABLE, ((did, params["collection"], params["rkey"]),))
     (account,) = await get_many(actors.TABLE, ((did,),))
-    (taken,) = await get_many(takedowns.TABLE, ((str(uri),),))
+    (taken,) = await get_many(restrictions.TABLE, (restrictions.key(restrictions.TAKEN, str(uri)),))
     if row is None or taken is not None or not is_active(account):
         raise record_not_found(uri)
     cid = Cid.parse(row[_CID])

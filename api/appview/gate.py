@@ -1,7 +1,8 @@
 """A store across a network, asked a bounded number of statements at once by the whole process.
 
 A call for many keys goes in pieces, a few at a time, and pieces of all calls take turns: a request for 20,000 keys
-delays others by a piece each, and holds no more than its share. Only reads. Does not own the statements.
+delays others by a piece each, and holds no more than its share. Keys of one partition stay together, as the store asks
+for them together. Only reads. Does not own the statements.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from api.errors import unavailable
 from views.store import Batch, Progress, Store
 from views.table import Key, Row, Table
 
-PIECE = 32  # keys, hence statements, at once for one turn
+PIECE = 32  # partitions, hence statements, at once for one turn
+_LARGE = 8 * PIECE  # keys of one turn
 _TURNS = 2  # of one call
 
 Read = Callable[[Table, Sequence[Key]], Awaitable[list[Row | None]]]
@@ -58,12 +60,16 @@ class GatedStore:
     async def _in_pieces(self, read: Read, table: Table, keys: Sequence[Key]) -> list[Row | None]:
         if len(keys) <= PIECE:
             return await self._piece(read, table, keys)
-        found: list[Row | None] = []
-        width = PIECE * _TURNS
-        for start in range(0, len(keys), width):
-            pieces = [keys[at : at + PIECE] for at in range(start, min(start + width, len(keys)), PIECE)]
-            for rows in await asyncio.gather(*(self._piece(read, table, piece) for piece in pieces)):
-                found += rows
+        found: list[Row | None] = [None] * len(keys)
+        pieces = _pieces(keys, table.partition_size)
+
+        async def one(places: list[int]) -> None:
+            rows = await self._piece(read, table, [keys[place] for place in places])
+            for place, row in zip(places, rows, strict=True):
+                found[place] = row
+
+        for start in range(0, len(pieces), _TURNS):
+            await asyncio.gather(*map(one, pieces[start : start + _TURNS]))
         return found
 
     async def _piece(self, read: Read, table: Table, keys: Sequence[Key]) -> list[Row | None]:
@@ -77,3 +83,21 @@ class GatedStore:
             yield
         except self._away as error:
             raise unavailable("The views cannot be read now; try again") from error
+
+
+def _pieces(keys: Sequence[Key], size: int) -> list[list[int]]:
+    """The places of keys, those of one partition beside one another, in pieces of so many partitions and keys."""
+    partitions: dict[Key, list[int]] = {}
+    for place, key in enumerate(keys):
+        partitions.setdefault(key[:size], []).append(place)
+    pieces: list[list[int]] = []
+    held = PIECE
+    for places in partitions.values():
+        for start in range(0, len(places), _LARGE):
+            some = places[start : start + _LARGE]
+            if held == PIECE or len(pieces[-1]) + len(some) > _LARGE:
+                pieces.append([])
+                held = 0
+            pieces[-1] += some
+            held += 1
+    return pieces

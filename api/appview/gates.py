@@ -8,28 +8,26 @@ Lists are no views yet: a rule that names one lets nobody in. Does not own loadi
 from __future__ import annotations
 
 from api.appview.loader import ROOT, Loader
-from views import postgates, posts, threadgates
+from views import posts, restrictions
+from views.restrictions import CLOSED, FOLLOWERS, FOLLOWING, MENTIONED, UNQUOTABLE
 from views.table import Row
-from views.threadgates import CLOSED, FOLLOWERS, FOLLOWING, MENTIONED
 
 _INDEXED_AT, _MENTIONS = posts.TABLE.index("indexed_at"), posts.TABLE.index("mentions")
-_THREAD_URI, VIEW, _RULES, _THREAD_SINCE = (threadgates.TABLE.index(name) for name in ("uri", "view", "rules", "since"))
-_POST_URI, _DISABLED, _DETACHED, _POST_SINCE = (
-    postgates.TABLE.index(name) for name in ("uri", "disabled", "detached", "since")
+_URI, VIEW, _RULES, _DETACHED, _SINCE = (
+    restrictions.TABLE.index(name) for name in ("uri", "view", "rules", "detached", "since")
 )
 
 
 def threadgate(loaded: Loader, root: str) -> Row | None:
     """The gate of the thread below `root`, if there is one that is not taken down."""
-    gate = loaded.threadgates.get(root)
-    return None if gate is None or loaded.taken[gate[_THREAD_URI]] is not None else gate
+    return _standing(loaded, loaded.threadgates.get(root))
 
 
 def violates(loaded: Loader, uri: str, row: Row) -> bool:
     """Whether a reply stands in a thread that its author may not answer in."""
     root = row[ROOT]
     gate = None if root is None else threadgate(loaded, root)
-    if gate is None or row[_INDEXED_AT] < gate[_THREAD_SINCE]:
+    if gate is None or row[_INDEXED_AT] < gate[_SINCE]:
         return False
     return not _may_answer(loaded, gate, root, loaded.authors[uri])
 
@@ -46,13 +44,13 @@ def reply_disabled(loaded: Loader, uri: str, row: Row) -> bool | None:
 def embedding_disabled(loaded: Loader, uri: str) -> bool:
     """Whether the viewer may not quote a post."""
     gate = None if loaded.viewer == loaded.authors[uri] else _postgate(loaded, uri)
-    return gate is not None and bool(gate[_DISABLED])
+    return gate is not None and bool(gate[_RULES] & UNQUOTABLE)
 
 
 def may_not_quote(loaded: Loader, row: Row, author: str, quoted: str) -> bool:
     """Whether `author` quoted a post in `row` whose gate lets nobody."""
     gate = None if author == loaded.authors[quoted] else _postgate(loaded, quoted)
-    return gate is not None and bool(gate[_DISABLED]) and row[_INDEXED_AT] >= gate[_POST_SINCE]
+    return gate is not None and bool(gate[_RULES] & UNQUOTABLE) and row[_INDEXED_AT] >= gate[_SINCE]
 
 
 def detached(loaded: Loader, uri: str, quoted: str) -> bool:
@@ -62,8 +60,11 @@ def detached(loaded: Loader, uri: str, quoted: str) -> bool:
 
 
 def _postgate(loaded: Loader, uri: str) -> Row | None:
-    gate = loaded.postgates.get(uri)
-    return None if gate is None or loaded.taken[gate[_POST_URI]] is not None else gate
+    return _standing(loaded, loaded.postgates.get(uri))
+
+
+def _standing(loaded: Loader, gate: Row | None) -> Row | None:
+    return None if gate is None or loaded.taken[gate[_URI]] is not None else gate
 
 
 def _may_answer(loaded: Loader, gate: Row, root: str, did: str) -> bool:

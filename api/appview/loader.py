@@ -9,33 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
+from api.appview.relations import Pair, Relations
 from api.appview.together import Together
 from views import (
     actors,
-    blocks_by_actor,
-    follows_by_actor,
     interactions,
     likes_by_actor,
-    postgates,
     posts,
     reposts_by_actor,
-    takedowns,
-    threadgates,
+    restrictions,
 )
 from views.record import POST, PROFILE, authority
+from views.restrictions import CLOSED, FOLLOWERS, FOLLOWING, MENTIONED, QUOTES, TAKEN, THREAD
 from views.store import Store
-from views.table import Row, Table
-from views.threadgates import CLOSED, FOLLOWERS, FOLLOWING, MENTIONED
+from views.table import Key, Row, Table
 
 QUOTE, ROOT, PARENT = (posts.TABLE.index(name) for name in ("quote", "root", "parent"))
-_GATE_URI, _RULES = (threadgates.TABLE.index(name) for name in ("uri", "rules"))  # `uri` is there in both gates
+_GATE_URI, _RULES = (restrictions.TABLE.index(name) for name in ("uri", "rules"))
 
 _QUOTES_DEEP = 2
 _POST_PART = f"/{POST}/"
-
-Pair = tuple[str, str]
 
 
 def profile_uri(did: str) -> str:
@@ -50,10 +45,19 @@ class Authors(dict[str, str]):
         return did
 
 
+class _Wanted(NamedTuple):
+    """Where a row goes, under which name, and what it is asked for by."""
+
+    into: dict[str, Row | None]
+    uri: str
+    key: Key
+
+
 class Loader:
     """All rows by what they are of; a key that was asked for and is not there holds None."""
 
     __slots__ = (
+        "_relations",
         "_run",
         "actors",
         "authors",
@@ -82,11 +86,8 @@ class Loader:
         self.counts: dict[str, Row | None] = {}
         self.likes: dict[str, Row | None] = {}
         self.reposts: dict[str, Row | None] = {}
-        # (who follows or blocks, whom)
-        self.follows: dict[Pair, Row | None] = {}
-        self.blocks: dict[Pair, Row | None] = {}
-        # Whom the viewer blocks or is blocked by, of all that are in `blocks`.
-        self.blocked: set[str] = set()
+        self._relations = relations = Relations(store, viewer)
+        self.follows, self.blocks, self.blocked = relations.follows, relations.blocks, relations.blocked
         self.taken: dict[str, Row | None] = {}
         # By the post that they stand at: of the roots of what is shown whole, of what is quoted, and what the viewer
         # might quote; and the roots themselves whose mentions matter.
@@ -108,7 +109,8 @@ class Loader:
     ) -> None:
         """All that is needed to show these posts, with `context` as feed items, beside some accounts.
 
-        `taken` are other records whose takedown matters, `pairs` other accounts between whom a block matters.
+        `taken` are other records whose takedown matters, `pairs` other accounts between whom a block matters: all that
+        concern one account should have it first.
         """
         items = dict.fromkeys(shown, _QUOTES_DEEP)
         full = await self._follow_references(items, context=context)
@@ -137,18 +139,22 @@ class Loader:
                 related.add((author, quoted))
                 if quote in rows:
                     quotes.append(quote)
-        work = self._accounts(dids, related, taken=[*there, *taken])
+        work = self._accounts(dids, related)
         self._need(work, interactions.TABLE, self.counts, there)
         uris = [uri for uri in full if rows.get(uri) is not None]
         roots = dict.fromkeys([(rows[uri] or ())[ROOT] or uri for uri in uris])
-        self._need(work, threadgates.TABLE, self.threadgates, [root for root in roots if _POST_PART in root])
         if self.viewer is not None:
             viewer = self.viewer
             quotes += [uri for uri in uris if authors[uri] != viewer]
             keys = [likes_by_actor.key(viewer, uri) for uri in uris]
             work.append(self._fetch(likes_by_actor.TABLE, self.likes, uris, keys))
             work.append(self._fetch(reposts_by_actor.TABLE, self.reposts, uris, keys))
-        self._need(work, postgates.TABLE, self.postgates, dict.fromkeys(quotes))
+        self._restrictions(
+            work,
+            taken=[*there, *taken, *map(profile_uri, dids)],
+            threads=[root for root in roots if _POST_PART in root],
+            quotes=dict.fromkeys(quotes),
+        )
         await self._run(work)
         await self._run(self._gates(uris))
 
@@ -156,7 +162,10 @@ class Loader:
         self, dids: Iterable[str], *, pairs: Iterable[Pair] = (), taken: Iterable[str] = ()
     ) -> None:
         """Accounts as the viewer sees them."""
-        await self._run(self._accounts(dict.fromkeys(dids), set(pairs), taken=list(taken)))
+        wanted = dict.fromkeys(dids)
+        work = self._accounts(wanted, set(pairs))
+        self._restrictions(work, taken=[*taken, *map(profile_uri, wanted)])
+        await self._run(work)
 
     async def only_posts(self, uris: Iterable[str]) -> None:
         rows = self.posts
@@ -186,27 +195,23 @@ class Loader:
             level = following
         return full
 
-    def _accounts(self, dids: dict[str, None], pairs: set[Pair], taken: list[str]) -> list[Any]:
+    def _accounts(self, dids: dict[str, None], pairs: set[Pair]) -> list[Any]:
         work: list[Any] = []
-        taken += [profile_uri(did) for did in dids]
-        self._need(work, takedowns.TABLE, self.taken, taken)
         self._need(work, actors.TABLE, self.actors, dids)
-        viewer = self.viewer
-        edges = [pair for a, b in pairs if a != b for pair in ((a, b), (b, a))]
-        if viewer is not None:
-            # Nobody stands to themselves in any way, whatever records say.
-            others = [did for did in dids if did != viewer]
-            ours = [(viewer, did) for did in others] + [(did, viewer) for did in others]
-            edges += ours
-            follows = self.follows
-            missing = [pair for pair in ours if pair not in follows] if follows else ours
-            if missing:
-                work.append(self._fetch(follows_by_actor.TABLE, self.follows, missing, missing))
-        blocks = self.blocks
-        missing = [pair for pair in dict.fromkeys(edges) if pair not in blocks]
-        if missing:
-            work.append(self._fetch_blocks(missing))
+        work += self._relations.missing(dids, pairs)
         return work
+
+    def _restrictions(
+        self, work: list[Any], *, taken: Iterable[str] = (), threads: Iterable[str] = (), quotes: Iterable[str] = ()
+    ) -> None:
+        authors = self.authors
+        wanted: list[_Wanted] = []
+        for kind, into, uris in ((TAKEN, self.taken, taken), (THREAD, self.threadgates, threads)):
+            wanted += [_Wanted(into, uri, (authors[uri], kind, uri)) for uri in uris if uri not in into]
+        into = self.postgates
+        wanted += [_Wanted(into, uri, (authors[uri], QUOTES, uri)) for uri in quotes if uri not in into]
+        if wanted:
+            work.append(self._fetch_restrictions(wanted))
 
     def _gates(self, uris: list[str]) -> list[Any]:
         """What is to be read to judge by the gates that were found, most often nothing."""
@@ -214,8 +219,9 @@ class Loader:
         found = [row for row in chain(gates.values(), self.postgates.values()) if row is not None]
         if not found:
             return work
-        self._need(work, takedowns.TABLE, self.taken, [row[_GATE_URI] for row in found])
-        pairs: dict[Pair, None] = {}
+        self._restrictions(work, taken=[row[_GATE_URI] for row in found])
+        following: dict[Pair, None] = {}
+        followed: dict[Pair, None] = {}
         mentioning: dict[str, None] = {}
         for uri in uris:
             root = (self.posts[uri] or ())[ROOT] or uri
@@ -227,22 +233,17 @@ class Loader:
                 mentioning[root] = None
             for did in (authors[uri], self.viewer):
                 if did is not None and did != owner:
-                    pairs |= {(owner, did): None} if rules & FOLLOWING else {}
-                    pairs |= {(did, owner): None} if rules & FOLLOWERS else {}
-        missing = [pair for pair in pairs if pair not in self.follows]
-        if missing:
-            work.append(self._fetch(follows_by_actor.TABLE, self.follows, missing, missing))
+                    following |= {(owner, did): None} if rules & FOLLOWING else {}
+                    followed |= {(did, owner): None} if rules & FOLLOWERS else {}
+        work += self._relations.missing_follows(following, followed)
         self.roots |= {root: self.posts[root] for root in mentioning if root in self.posts}
         self._need(work, posts.TABLE, self.roots, mentioning)
         return work
 
-    async def _fetch_blocks(self, pairs: list[Pair]) -> None:
-        rows = await self.store.get_many(blocks_by_actor.TABLE, pairs)
-        self.blocks.update(zip(pairs, rows, strict=True))
-        viewer = self.viewer
-        for (one, other), row in zip(pairs, rows, strict=True):
-            if row is not None and viewer in (one, other):
-                self.blocked.add(other if one == viewer else one)
+    async def _fetch_restrictions(self, wanted: list[_Wanted]) -> None:
+        rows = await self.store.get_many(restrictions.TABLE, [each.key for each in wanted])
+        for (into, uri, _), row in zip(wanted, rows, strict=True):
+            into[uri] = row
 
     def _need(self, work: list[Any], table: Table, into: dict[str, Row | None], names: Iterable[str]) -> None:
         missing = [name for name in names if name not in into] if into else list(names)

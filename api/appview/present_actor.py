@@ -8,7 +8,6 @@ from __future__ import annotations
 import orjson
 
 from api.appview.loader import Loader, profile_uri
-from views.record import FOLLOW
 from views.table import Row
 
 _NOBODY: Row = (None, None, "active", 0, "", b"", b"", b"", b"", None, None, None)
@@ -51,11 +50,7 @@ def blocked_author(loaded: Loader, did: str) -> bytes:
         return orjson.dumps({"did": did})
     state = {"blockedBy": loaded.blocks.get((did, viewer)) is not None}
     ours = loaded.blocks.get((viewer, did))
-    return orjson.dumps({"did": did, "viewer": state if ours is None else {**state, "blocking": ours[3]}})
-
-
-def follow_uri(row: Row) -> str:
-    return f"at://{row[0]}/{FOLLOW}/{row[2]}"
+    return orjson.dumps({"did": did, "viewer": state if ours is None else {**state, "blocking": ours}})
 
 
 def _row(loaded: Loader, did: str) -> Row:
@@ -93,12 +88,12 @@ def _viewer(loaded: Loader, did: str, row: Row) -> bytes:
     ours, theirs = loaded.blocks[ways[0]], loaded.blocks[ways[1]]
     state = "false" if theirs is None else "true"
     if ours is not None:
-        state = f'{state},"blocking":"{ours[3]}"'
+        state = f'{state},"blocking":"{ours}"'
     elif theirs is None:
         # Who blocks and is blocked follows nobody.
         following, followed_by = loaded.follows[ways[0]], loaded.follows[ways[1]]
         if following is not None:
-            state = f'{state},"following":"at://{viewer}/{FOLLOW}/{following[2]}"'
+            state = f'{state},"following":"{following}"'
         if followed_by is not None:
-            state = f'{state},"followedBy":"at://{did}/{FOLLOW}/{followed_by[2]}"'
+            state = f'{state},"followedBy":"{followed_by}"'
     return b'%b%b},"labels":[%b]' % (_UNMUTED, state.encode(), labels)

@@ -187,7 +187,7 @@ MUTANTS = (
     Mutant(
         "a gate that is taken down rules",
         "api/appview/gates.py",
-        "gate is None or loaded.taken[gate[_THREAD_URI]] is not None",
+        "gate is None or loaded.taken[gate[_URI]] is not None",
         "gate is None",
     ),
     Mutant(
@@ -199,12 +199,12 @@ MUTANTS = (
     Mutant("a detached quote is shown", "api/appview/gates.py", 'uri in gate[_DETACHED].split(" ")', "False"),
     Mutant(
         "a gate rules over any post that it names",
-        "views/threadgates.py",
-        '    if gate.value["post"] != post:\n        return ()\n',
+        "views/restrictions.py",
+        '    if gate.value["post"] != post:\n        return None\n',
         '    post = gate.value["post"]\n',
     ),
     Mutant("blocks do not hide", "api/appview/rules.py", "return did in loaded.blocked", "return False"),
-    Mutant("blocks hide one way", "api/appview/loader.py", "viewer in (one, other)", "viewer == one"),
+    Mutant("blocks hide one way", "api/appview/relations.py", "self.blocked.add(who)", "pass"),
     Mutant(
         "blocks of others hide nothing",
         "api/appview/rules.py",

@@ -13,13 +13,14 @@ from schemas import data
 from schemas.errors import XrpcError
 from schemas.lexicon import load
 from schemas.syntax import Did
+from views.cql.lookup import grouped
 
 IMAGES = "https://img.example"
 ENDPOINTS = {endpoint.nsid: endpoint for endpoint in apps.VIEWS}
 
 
 class Counting:
-    """A store that counts as CQL would: one statement a key, one a slice."""
+    """A store that counts as CQL would: one statement for keys of one partition, one a slice."""
 
     def __init__(self, store):
         self._store = store
@@ -29,7 +30,7 @@ class Counting:
         return getattr(self._store, name)
 
     async def get_many(self, table, keys):
-        self.keys += len(keys)
+        self.keys += len(grouped(table, keys))
         return await self._store.get_many(table, keys)
 
     async def statics(self, table, partitions):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from views import postgates, posts, threadgates
+from views import posts, restrictions
 from views.record import POSTGATE, THREADGATE
-from views.threadgates import CLOSED, FOLLOWERS, FOLLOWING, MENTIONED
+from views.restrictions import CLOSED, FOLLOWERS, FOLLOWING, MENTIONED
 
 from .appview import AppView
 from .conftest import CID, START, at, did
@@ -87,9 +87,9 @@ async def test_a_thread_gate_s_rules_are_bits(world, fields, bits):
     gate = threadgate(world, post, 7, **fields)
     await world.run()
 
-    ((_, uri, _, rules, since),) = await world.rows(threadgates.TABLE, post)
+    ((_, kind, subject, uri, _, rules, _, since),) = await world.rows(restrictions.TABLE, A)
 
-    assert (uri, rules) == (gate, bits)
+    assert (kind, subject, uri, rules) == (restrictions.THREAD, post, gate, bits)
     assert since == (await world.rows(posts.TABLE, post))[0][posts.TABLE.index("sort_at")] + 6_000_000
 
 
@@ -102,9 +102,8 @@ async def test_a_gate_elsewhere_than_at_its_own_post_makes_no_row(world):
     threadgate(world, mine, allow=["nobody"])
     await world.run()
 
-    for table in (threadgates.TABLE, postgates.TABLE):
-        for post in (mine, theirs):
-            assert await world.rows(table, post) == []
+    for who in (A, B):
+        assert await world.rows(restrictions.TABLE, who) == []
 
 
 async def test_a_gate_that_goes_leaves_no_row(world):
@@ -114,7 +113,7 @@ async def test_a_gate_that_goes_leaves_no_row(world):
         world.delete(gate)
     await world.run()
 
-    assert await world.rows(threadgates.TABLE, post) == await world.rows(postgates.TABLE, post) == []
+    assert await world.rows(restrictions.TABLE, A) == []
 
 
 async def test_whom_a_post_mentions_is_said_once(world):
@@ -325,7 +324,7 @@ async def test_a_block_hides_before_a_gate_does(world, appview):
     assert kind(view) == "viewBlocked"
 
 
-async def test_gates_are_no_more_than_two_statements_a_post_and_three_an_account(world, appview):
+async def test_gates_are_no_more_than_one_statement_a_gate(world, appview):
     root = world.post(A, 1, **mention(B))
     threadgate(world, root, allow=[rule("mention"), rule("following"), rule("follower")])
     people = [did(f"p{letter}") for letter in "abcdefghijklmnop"]
@@ -340,4 +339,5 @@ async def test_gates_are_no_more_than_two_statements_a_post_and_three_an_account
 
     assert len(found) == len(people)
     assert appview.store.slices <= 4
-    assert appview.store.keys <= 10 + 8 * (len(found) + 1) + 10 * (len(people) + 1)
+    # Whom the root's author follows and who follows that one is in five partitions.
+    assert appview.store.keys <= 25 + 10 + (2 + 1) * (len(found) + 1) + 3 * (len(people) + 1)

@@ -1,9 +1,9 @@
-"""Given this log, these rows of `records`, `heads` and `takedowns`."""
+"""Given this log, these rows of `records`, `heads` and `restrictions`."""
 
 from __future__ import annotations
 
 from schemas.cbor import encode
-from views import heads, posts, records, takedowns
+from views import heads, posts, records, restrictions
 from views.record import POST
 
 from .conftest import did, rkey
@@ -75,9 +75,9 @@ async def test_a_takedown_of_a_record_is_a_row_until_it_is_lifted(world):
     uri = world.post(did("a"), 1)
     world.takedown(uri)
     await world.run()
-    assert [row[0] for row in await world.rows(takedowns.TABLE, uri)] == [uri]
+    assert [row[:3] for row in await world.rows(restrictions.TABLE, did("a"))] == [(did("a"), restrictions.TAKEN, uri)]
     world.takedown(uri, takedown=False)
     await world.run()
 
-    assert await world.rows(takedowns.TABLE, uri) == []
+    assert await world.rows(restrictions.TABLE, did("a")) == []
     assert await world.store.get_many(posts.TABLE, [(uri,)]) != [None]

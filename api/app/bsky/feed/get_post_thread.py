@@ -38,7 +38,7 @@ async def hydrate(loaded: Loader, thread: Thread) -> RootLikes:
     pairs = [(authors[below], authors[above]) for below, above in zip(shown, thread.above, strict=False)]
     for parent, replies in thread.below.items():
         shown += replies
-        pairs += [(authors[reply], authors[parent]) for reply in replies]
+        pairs += [(authors[parent], authors[reply]) for reply in replies]
     await loaded.load_posts(shown, pairs=pairs)
     return await load_root_likes(loaded, authors[thread.root], shown)
 

@@ -16,7 +16,7 @@ from views.table import Row
 
 async def hydrate(loaded: Loader, found: Reactions) -> None:
     await loaded.load_posts(
-        [row[URI] for row in found.rows], pairs=[(loaded.authors[row[URI]], found.by) for row in found.rows]
+        [row[URI] for row in found.rows], pairs=[(found.by, loaded.authors[row[URI]]) for row in found.rows]
     )
 
 

@@ -10,6 +10,7 @@ from api.appview.pins import own_pin
 from api.appview.present_post import Posts
 from api.appview.reader import AppViewReader
 from api.xrpc import Auth, Ctx, Endpoint
+from views.follows_by_actor import uri as follow_uri
 from views.record import REPOST
 from views.table import Key
 
@@ -20,7 +21,7 @@ async def skeleton(
     page = await reader.timelines.page(viewer, after, limit)
     # What the page has read on the way need not be read again.
     loaded.posts.update(page.posts)
-    loaded.follows.update(page.follows)
+    loaded.follows.update({pair: None if row is None else follow_uri(row) for pair, row in page.follows.items()})
     items = []
     for _, uri, reposter, _ in page.items:
         repost = None

@@ -5,11 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from api.appview.loader import Loader
-from api.appview.present_actor import follow_uri
 from api.appview.reader import AppViewReader
 from api.xrpc import Ctx, Endpoint
-
-_BLOCK_URI = 3
 
 
 async def skeleton(reader: AppViewReader, others: list[str]) -> list[tuple[str, str | None]]:
@@ -32,13 +29,13 @@ def present(loaded: Loader, actor: str, found: list[tuple[str, str | None]]) -> 
             following, followed_by = loaded.follows[actor, did], loaded.follows[did, actor]
             blocking, blocked_by = loaded.blocks[actor, did], loaded.blocks[did, actor]
             if following is not None:
-                view["following"] = follow_uri(following)
+                view["following"] = following
             if followed_by is not None:
-                view["followedBy"] = follow_uri(followed_by)
+                view["followedBy"] = followed_by
             if blocking is not None:
-                view["blocking"] = blocking[_BLOCK_URI]
+                view["blocking"] = blocking
             if blocked_by is not None:
-                view["blockedBy"] = blocked_by[_BLOCK_URI]
+                view["blockedBy"] = blocked_by
         views.append(view)
     return views
 
