@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -75,14 +75,17 @@ class Outgoing:
                     address,
                     autoping=False,
                     max_msg_size=FRAME_MAX,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+                    timeout=aiohttp.ClientWSTimeout(ws_close=self._patience.close),
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise _refusal(error, url) from error
         try:
             yield self._frames(socket, url)
         finally:
-            await socket.close()
+            # By itself it waits for the host's farewell anew with every message that comes before it.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience.close):
+                    await socket.close()
 
     async def pieces(self, url: str, did: Did) -> AsyncIterator[bytes]:
         """The CAR of an account's repo. Raises Refused: REPO_*, an IdentityReason."""
@@ -138,15 +141,18 @@ class Outgoing:
             ) from error
 
     async def _paced(self, response: aiohttp.ClientResponse, did: Did) -> AsyncIterator[bytes]:
-        """The body, as long as it keeps pace. Raises Refused(REPO_SLOW)."""
+        """The body, as long as it keeps pace; headers of chunks are none of it. Raises Refused(REPO_SLOW)."""
         pace, clock = Pace(self._patience), asyncio.get_running_loop().time
-        while True:
+        piece = b" "
+        while piece:
             began = clock()
-            piece = await response.content.read(_PIECE)
-            if not piece:
-                return
-            if not pace.came(len(piece), clock() - began):
-                raise Refused(RelayReason.REPO_SLOW, f"the repo of {did} comes below {self._patience.pace:.0f} bytes/s")
+            try:
+                async with asyncio.timeout(pace.left):
+                    piece = await response.content.read(_PIECE)
+            except TimeoutError as error:
+                slow = f"the repo of {did} comes at less than {self._patience.pace:.0f} bytes/s"
+                raise Refused(RelayReason.REPO_SLOW, slow) from error
+            pace.came(len(piece), clock() - began)
             yield piece
 
     async def check_pds(self, url: str) -> None:

@@ -15,6 +15,7 @@ class Patience:
     `connect`: until a handshake or a short answer is whole. `answer`: until the head of a long answer is. `ping`: what
     a stream may be silent before it is asked, and after. `mute`: what a stream may go without one whole message,
     whatever else it sends. `stall`: what a body may be behind `pace` (bytes a second). `repo`: a repo altogether.
+    `close`: a farewell.
     """
 
     connect: float = 15.0
@@ -24,18 +25,23 @@ class Patience:
     stall: float = 30.0
     pace: float = 16_384.0
     repo: float = 900.0
+    close: float = 1.0
 
 
 class Pace:
-    """Whether a body comes fast enough. Only what was waited counts: a slow reader is not the host's fault."""
+    """How long a body may still be waited for. Only what was waited counts: a slow reader is not the host's fault."""
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
         self._waited = 0.0
         self._came = 0
 
-    def came(self, size: int, waited: float) -> bool:
-        """After each piece, with the seconds that were waited for it: False when the host is too slow."""
+    @property
+    def left(self) -> float:
+        """Seconds; below 0 what does not come at once comes too slowly."""
+        return self._patience.stall + self._came / self._patience.pace - self._waited
+
+    def came(self, size: int, waited: float) -> None:
+        """A piece, with the seconds that were waited for it."""
         self._came += size
         self._waited += waited
-        return self._waited <= self._patience.stall + self._came / self._patience.pace
