@@ -29,7 +29,7 @@ NAME = "pds.example.com"
 
 
 class Turning(AbstractResolver):
-    """`answers[name]` are taken one after the other, the last for good; other names (numbers, here) are the system's."""
+    """`answers[name]` are taken one after the other, the last for good; other names are the system's."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[tuple[str, ...]]] = {}
