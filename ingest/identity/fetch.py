@@ -51,18 +51,21 @@ class Fetcher:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
-    async def get(self, url: str, limit: int, accept: str = "*/*") -> Answer:
-        """The final answer, of any status, with a body of at most `limit` bytes. Raises IdentityRefused."""
+    async def get(self, url: str, limit: int, accept: str = "*/*", redirects: int = MAX_REDIRECTS) -> Answer:
+        """The answer after so many redirects at most, of any status, with a body of at most `limit` bytes.
+
+        Raises IdentityRefused.
+        """
         try:
             async with asyncio.timeout(self._timeout):
-                for _ in range(MAX_REDIRECTS + 1):
+                for _ in range(redirects + 1):
                     step = await self._step(url, limit, accept)
                     if isinstance(step, Answer):
                         return step
                     url = step
         except TimeoutError as error:
             raise IdentityRefused(IdentityReason.TIMEOUT, f"no answer within {self._timeout} s: {url[:200]}") from error
-        raise IdentityRefused(IdentityReason.REDIRECTS, f"more than {MAX_REDIRECTS} redirects, at {url[:200]}")
+        raise IdentityRefused(IdentityReason.REDIRECTS, f"more than {redirects} redirects, at {url[:200]}")
 
     async def close(self) -> None:
         if self._session is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from ingest.identity.fetch import Answer
+from ingest.identity.fetch import MAX_REDIRECTS, Answer
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from schemas.syntax import Did, Handle
 
@@ -27,7 +27,7 @@ class TxtLookup(Protocol):
 
 
 class Getter(Protocol):
-    async def get(self, url: str, limit: int, accept: str = "*/*") -> Answer: ...
+    async def get(self, url: str, limit: int, accept: str = "*/*", redirects: int = MAX_REDIRECTS) -> Answer: ...
 
 
 class HandleResolver:

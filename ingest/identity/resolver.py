@@ -180,7 +180,10 @@ class IdentityResolver:
 
     async def _load_web(self, did: Did) -> Any:
         url = did_web.document_url(did, allow_localhost=self._allow_localhost)
-        answer = await self._fetcher.get(url, did_web.MAX_DOCUMENT, "application/did+ld+json, application/json")
+        # Whoever can make a host redirect would be all of its identity; the reference follows none either.
+        answer = await self._fetcher.get(
+            url, did_web.MAX_DOCUMENT, "application/did+ld+json, application/json", redirects=0
+        )
         if answer.status in (404, 410):
             raise IdentityRefused(IdentityReason.NOT_FOUND, f"HTTP {answer.status} from {url}")
         if answer.status != 200:

@@ -154,7 +154,7 @@ class AwayWeb(People):
     def resolver(self) -> IdentityResolver:
         return IdentityResolver(self, HandleResolver(_NoDns(), _NoWeb()), self)
 
-    async def get(self, url: str, limit: int, accept: str = "*/*") -> object:  # noqa: ARG002 - the port's
+    async def get(self, url: str, limit: int, accept: str = "*/*", redirects: int = 3) -> object:  # noqa: ARG002
         raise IdentityRefused(IdentityReason.TIMEOUT, url)
 
 

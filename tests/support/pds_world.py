@@ -51,7 +51,7 @@ class Dns:
 
 
 class NoWeb:
-    async def get(self, url: str, limit: int, accept: str = "*/*"):  # noqa: ARG002 - the port's
+    async def get(self, url: str, limit: int, accept: str = "*/*", redirects: int = 3):  # noqa: ARG002 - the port's
         raise IdentityRefused(IdentityReason.NOT_FOUND, f"{url}: there is no web in this test")
 
 

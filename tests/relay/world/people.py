@@ -79,7 +79,7 @@ class _NoDns:
 
 
 class _NoWeb:
-    async def get(self, url: str, limit: int, accept: str = "*/*") -> Any:  # noqa: ARG002 - the port's
+    async def get(self, url: str, limit: int, accept: str = "*/*", redirects: int = 3) -> Any:  # noqa: ARG002
         raise IdentityRefused(IdentityReason.NOT_FOUND, f"{url}: there is no web in this test")
 
 

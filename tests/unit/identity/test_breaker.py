@@ -175,7 +175,7 @@ class Nowhere:
     async def lookup(self, name):  # noqa: ARG002
         return ()
 
-    async def get(self, url, limit, accept="*/*"):  # noqa: ARG002
+    async def get(self, url, limit, accept="*/*", redirects=3):  # noqa: ARG002
         raise IdentityRefused(IdentityReason.NOT_FOUND, url)
 
 

@@ -80,13 +80,23 @@ async def server(certificate):
         return web.Response(text=f"{DID}\n")
 
     async def document(_):
+        if running.mode == "redirects":
+            raise web.HTTPFound("/moved.json")
+        if running.mode == "too large":
+            return web.Response(body=b" " * 65_537)
         return web.json_response({"id": DID, "alsoKnownAs": [f"at://{HANDLE}"]})
 
+    async def moved(_):
+        running.moved += 1
+        return web.json_response({"id": DID})
+
     app = web.Application()
+    app.add_routes([web.get("/moved.json", moved)])
     app.add_routes([web.get("/.well-known/atproto-did", well_known), web.get("/.well-known/did.json", document)])
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(*certificate)
     running = TestServer(app, host="127.0.0.1", scheme="https")
+    running.mode, running.moved = "well", 0
     await running.start_server(ssl=context)
     yield running
     await running.close()
@@ -131,3 +141,15 @@ async def test_the_guard_stands_before_both_look_ups(resolver_for):
         await resolver.did_document(DID)
     assert refused.value.reason is IdentityReason.BLOCKED
     assert await resolver.handle(HANDLE) is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"), [("redirects", IdentityReason.REDIRECTS), ("too large", IdentityReason.TOO_LARGE)]
+)
+async def test_a_did_web_that_redirects_or_says_too_much_is_refused(server, resolver_for, mode, reason):
+    server.mode = mode
+
+    with pytest.raises(IdentityRefused) as refused:
+        await resolver_for(LOCAL).did_document(DID)
+    assert refused.value.reason is reason
+    assert server.moved == 0

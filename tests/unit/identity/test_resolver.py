@@ -32,7 +32,7 @@ class Net:
         self.asked.append(name)
         return _given(self.txt.get(name, ()))
 
-    async def get(self, url, limit, accept="*/*"):  # noqa: ARG002
+    async def get(self, url, limit, accept="*/*", redirects=3):  # noqa: ARG002
         self.asked.append(url)
         return _given(self.pages.get(url, Answer(404, b"")))
 
