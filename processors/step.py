@@ -24,10 +24,23 @@ _HALF = SLOTS // 2
 _OFFSET = TABLE.index("offset")
 
 
+Asked = tuple[RecordEntry, Sequence[tuple[Table, Key]]]
+"""A record, and the first rows (table, prefix) that decide whether it counts."""
+
+
 class Step:
     """The stage of one shard within one batch; `messages` is taken by who runs it."""
 
-    def __init__(self, plan: Plan, decoder: Decoder, overlay: Overlay, shard: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        decoder: Decoder,
+        overlay: Overlay,
+        shard: int,
+        before: Callable[[Sequence[Asked], Overlay], Awaitable[None]] | None = None,
+    ) -> None:
+        """`before` makes the overlay know the before-images of records, where not all of them need be read."""
+        self._before = before
         self._plan = plan
         self._decoder = decoder
         self._overlay = overlay
@@ -44,6 +57,7 @@ class Step:
         plan, decoder, overlay = self._plan, self._decoder, self._overlay
         ready: list[tuple[Derived, Record | None, str]] = []
         keys: list[Key] = []
+        asked: list[Asked] = []
         merged: list[Key] = []
         firsts: dict[str, list[Key]] = {}
         counted: dict[str, list[Key]] = {}
@@ -58,6 +72,8 @@ class Step:
                 await breathe()
             record, invalid = decoder.after(entry)
             ready.append((entry, record, invalid))
+            deciding: list[tuple[Table, Key]] = []
+            asked.append((entry, deciding))
             if record is None:
                 continue
             source = entry.collection
@@ -69,11 +85,16 @@ class Step:
                 if feed.first is None:
                     continue
                 for row in feed.rows(record):
-                    firsts.setdefault(feed.name, []).append(row[: feed.table.key_size - 1])
+                    prefix = row[: feed.table.key_size - 1]
+                    firsts.setdefault(feed.name, []).append(prefix)
+                    deciding.append((feed.table, prefix))
                     for after in plan.direct.get(feed.first, ()):
                         if after.tally is not None:
                             counted.setdefault(after.name, []).extend(partition for partition, _ in after.tally(row))
-        await overlay.load(TABLE, keys)
+        if self._before is None:
+            await overlay.load(TABLE, keys)
+        else:
+            await self._before(asked, overlay)
         for name, prefixes in firsts.items():
             await overlay.load_firsts(plan.views[name].table, prefixes)
         for name, partitions in counted.items():

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from views.store import Batch, Store
+from views.store import Batch, Reads
 from views.table import Key, Row, Table
 
 UNREAD: Final[Any] = object()
@@ -18,7 +18,7 @@ _NONE: Final[dict[Key, Row | None]] = {}
 
 
 class Overlay:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Reads) -> None:
         self._store = store
         self.rows: defaultdict[Table, dict[Key, dict[Key, Row | None]]] = defaultdict(dict)
         """Table, partition, clustering key: the last word."""
@@ -117,6 +117,25 @@ class Overlay:
 
     def set_first(self, table: Table, prefix: Key, row: Row | None) -> None:
         self._firsts[table][prefix] = row
+
+    def assume(self, table: Table, key: Key, row: Row | None) -> None:
+        """What the store holds, told by who knows: `get` does not ask it."""
+        self._read[table][key] = row
+
+    def known_rows(self, table: Table) -> dict[Key, Row | None]:
+        """By whole key, every row that was read or written, as it is after the batch."""
+        rows = dict(self._read[table])
+        for partition, written in self.rows[table].items():
+            rows.update((partition + key, row) for key, row in written.items())
+        return rows
+
+    def known_firsts(self, table: Table) -> dict[Key, Row | None]:
+        """By prefix, as `first` would say now."""
+        return self._firsts[table]
+
+    def known_counts(self, table: Table) -> dict[Key, Row | None]:
+        """By partition, the statics that were read or written, as they are after the batch."""
+        return {**self._read_statics[table], **self._changed_statics[table]}
 
     async def slice(self, table: Table, prefix: Key, limit: int) -> list[Row]:
         """The first `limit` rows of a partition, or of a longer prefix, in clustering order."""

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from views.overlay import Overlay
-from views.store import Batch, Store
+from views.store import Batch, Reads
 from views.table import Key, Row, Table
 
 # What only rises has its own value as version, so that whoever writes last, the highest stays: unix microseconds in
@@ -19,7 +19,7 @@ _STEP = 12
 
 
 class VersionedOverlay(Overlay):
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Reads) -> None:
         super().__init__(store)
         self.offset = 0
         """Of the entry that is being taken, in the shard that is."""

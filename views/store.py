@@ -48,8 +48,8 @@ class Batch(msgspec.Struct):
     watermarks: dict[tuple[str, int, int], tuple[int, ...]] = {}
 
 
-class Store(Protocol):
-    """One generation of all views."""
+class Reads(Protocol):
+    """What a batch in the making asks of a generation."""
 
     async def get_many(self, table: Table, keys: Sequence[Key]) -> list[Row | None]:
         """The row of each key, in the order asked, None where there is none.
@@ -81,6 +81,10 @@ class Store(Protocol):
     async def statics(self, table: Table, partitions: Sequence[Key]) -> list[Row | None]:
         """The statics of each partition, in the order asked; None where none was ever written."""
         ...
+
+
+class Store(Reads, Protocol):
+    """One generation of all views."""
 
     async def apply(self, batch: Batch) -> None:
         """Write a batch and the progress it brings, durable together or not at all; the same batch twice is once."""

@@ -19,12 +19,20 @@ class GapError(InvariantError):
 
 
 class Density:
-    """Of one shard; `saved` is (n, Kafka's timestamp in ms, log time) of the newest entry taken, () at the start."""
+    """Of one shard; `saved` is (n, Kafka's timestamp in ms) of the newest entry taken and the highest log time of all.
+
+    () at the start.
+    """
 
     def __init__(self, shard: int, saved: tuple[int, ...], *, held: bool = False) -> None:
         self._shard = shard
         self.newest = saved
         self._resumed = bool(saved) and not held
+
+    @property
+    def highest_time(self) -> int:
+        """Log time, unix microseconds; 0 at the start."""
+        return self.newest[2] if self.newest else 0
 
     def skip(self) -> None:
         """An entry that an operator leaves out, and that does not even decode."""
@@ -43,7 +51,8 @@ class Density:
                     " h: build a new generation (`headrace views build`)"
                 )
         if self.newest:
-            last, last_stamp, _ = self.newest
+            last, last_stamp, highest = self.newest
+            time = max(time, highest)
             if n <= last:
                 raise InvariantError(
                     f"records[{self._shard}]: entry n={n} comes after n={last}; expected n={last + 1}: two writers of"

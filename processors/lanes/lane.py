@@ -13,6 +13,7 @@ from typing import Protocol
 
 from processors.decode import Decoder
 from processors.lanes.hop_codec import Watermark, encode_watermark
+from processors.lanes.known import Known
 from processors.lanes.stages import EdgesStage, FanoutStage, IndexStage, Message, Onward, Stage
 from processors.plan import Plan
 from schemas import crash
@@ -74,6 +75,7 @@ class Lane:
         self._skipped = skipped
         self._held = held
         self._stage: Stage | None = None
+        self._known = Known(store, shards=shards, empty=False)
         self._told: tuple[int, ...] = ()
         self._told_at = 0.0
         self.offset = 0
@@ -85,16 +87,36 @@ class Lane:
 
     async def open(self) -> int:
         """Take the shard; returns the offset up to which the lane is complete: read on from there."""
-        saved = await self._store.progress_of(self.topic, self.shard)
-        self.offset = saved.vector.get((self.topic, self.shard), 0)
-        self._stage = self._make_stage(saved)
+        self._begin(await self._store.progress_of(self.topic, self.shard))
         await self._tell()
         return self.offset
+
+    def _begin(self, saved: Progress) -> None:
+        self.offset = saved.vector.get((self.topic, self.shard), 0)
+        self._known = Known(self._store, shards=self._shards, empty=not self.offset)
+        self._stage = self._make_stage(saved)
+
+    async def _overtaken(self) -> bool:
+        """Whether somebody has saved more than this lane has: then it goes on from there."""
+        saved = await self._store.progress_of(self.topic, self.shard)
+        if saved.vector.get((self.topic, self.shard), 0) <= self.offset:
+            return False
+        self._begin(saved)
+        return True
 
     def _make_stage(self, saved: Progress) -> Stage:
         shard, shards, plan = self.shard, self._shards, self._plan
         if self.topic == RECORDS:
-            return IndexStage(shard, shards, plan, self._decoder, saved, skipped=self._skipped, held=self._held)
+            return IndexStage(
+                shard,
+                shards,
+                plan,
+                self._decoder,
+                saved,
+                known=self._known,
+                skipped=self._skipped,
+                held=self._held,
+            )
         if self.topic == EDGES:
             return EdgesStage(shard, shards, plan, self._settings, saved, skipped=self._skipped)
         return FanoutStage(shard, shards, self._settings, saved, skipped=self._skipped)
@@ -107,22 +129,31 @@ class Lane:
 
     async def take(self, messages: Sequence[Message]) -> None:
         """One batch, durable when it returns. What was saved before is left out."""
-        fresh = [message for message in messages if message.offset > self.offset]
-        self.repeated += len(messages) - len(fresh)
-        if fresh:
-            await self._take(fresh)
-            self.entries += len(fresh)
+        fresh = self._fresh(messages)
+        while fresh and not await self._take(fresh):
+            fresh = self._fresh(fresh)
+        self.entries += len(fresh)
         if self.seconds_to_tell() == 0:
             await self._tell()
 
-    async def _take(self, messages: Sequence[Message]) -> None:
-        overlay = VersionedOverlay(self._store)
+    def _fresh(self, messages: Sequence[Message]) -> list[Message]:
+        fresh = [message for message in messages if message.offset > self.offset]
+        self.repeated += len(messages) - len(fresh)
+        return fresh
+
+    async def _take(self, messages: Sequence[Message]) -> bool:
+        """False when some of it had been taken by somebody else, and nothing has been done."""
+        overlay = VersionedOverlay(self._known)
         onward = await self.stage.take(messages, overlay)
+        if self._known.doubtful and await self._overtaken():
+            return False
         crash.point("lane.before_send")
         if onward:
             await self._hops.send(onward)
         crash.point("lane.after_send")
         await self._save(overlay.batch(), messages[-1].offset)
+        self._known.learn(overlay)
+        return True
 
     async def _save(self, batch: Batch, offset: int) -> None:
         batch.vector = {(self.topic, self.shard): offset}

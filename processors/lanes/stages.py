@@ -14,16 +14,19 @@ from typing import NamedTuple, Protocol
 from processors.batch import ProjectionError
 from processors.decode import Decoder
 from processors.folding import Folder, fold_fan
+from processors.lanes.before import read_before
 from processors.lanes.density import Density, GapError
 from processors.lanes.hop_codec import Watermark, decode, encode_edge, encode_fan
+from processors.lanes.known import Known
 from processors.lanes.watermarks import Place, Watermarks
 from processors.marks import Mark, Marks
 from processors.plan import Plan
-from processors.step import Step
+from processors.step import Asked, Step
 from schemas import records_codec
 from schemas.entries import Derived
 from schemas.errors import InvariantError
 from schemas.topics import EDGES, FANOUT, RECORDS, shard_of
+from views.overlay import Overlay
 from views.overlay_versioned import VersionedOverlay
 from views.record import authority
 from views.store import Progress
@@ -83,9 +86,11 @@ class IndexStage:
         decoder: Decoder,
         saved: Progress,
         *,
+        known: Known,
         skipped: Collection[int] = (),
         held: bool = False,
     ) -> None:
+        self._known = known
         self._shard = shard
         self._shards = shards
         self._plan = plan
@@ -96,7 +101,12 @@ class IndexStage:
 
     async def take(self, messages: Sequence[Message], overlay: VersionedOverlay) -> list[Onward]:
         turns = _Turns()
-        step = Step(self._plan, self._decoder, overlay, self._shard)
+        seen = None if self._skipped else self.density.highest_time
+
+        async def before(asked: Sequence[Asked], overlay: Overlay) -> None:
+            await read_before(asked, seen, self._known, overlay)
+
+        step = Step(self._plan, self._decoder, overlay, self._shard, before)
         for entry, record, invalid in await step.prepare(self._entries(messages), turns.breathe):
             overlay.offset = entry.offset
             try:
