@@ -14,7 +14,7 @@ from headrace.metrics.relay import RelayCollector
 from headrace.running import Running
 from headrace.settings import Settings, SettingsError, where
 from ingest.identity.did_doc import DidDocument
-from ingest.identity.resolver import IdentityResolver
+from ingest.identity.resolver import DidResolver, IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
 from ingest.relay.backfill_settings import BackfillSettings
 from ingest.relay.outgoing import Outgoing
@@ -52,8 +52,12 @@ async def crawl(
     resolver: IdentityResolver,
     hosted: Callable[[str], bool],
     ours: frozenset[str],
+    dids: DidResolver | None = None,
 ) -> Relay:
-    """A relay that reads; it ends with `running`, before its log. Raises SettingsError for a host that is none."""
+    """A relay that reads; it ends with `running`, before its log. Raises SettingsError for a host that is none.
+
+    `dids` tells who accounts are, where that is not `resolver` alone.
+    """
     private = settings.allow_private_addresses
     outgoing = Outgoing(AddressGuard(LOOPBACK if private else ()), private=private)
     running.push(outgoing.close)
@@ -68,7 +72,7 @@ async def crawl(
         RelayParts(
             path=settings.data / FILE,
             log=log,
-            resolver=resolver,
+            resolver=dids or resolver,
             handle_of=handle_of,
             verifier=await _verifier(running, settings.relay_processes),
             outgoing=outgoing,

@@ -1,7 +1,7 @@
 """What a relay serves: the firehose, com.atproto.sync of accounts elsewhere, Jetstream's lines, its operator's calls.
 
-`start` is the composition root of a relay as a process of its own, with its own log and no views. Does not own what it
-crawls (`headrace/wiring/relay.py`).
+`start` is the composition root of a relay as a process of its own, without views. Does not own what it crawls
+(`headrace/wiring/relay.py`) nor which log it has (`headrace/wiring/relay_log.py`).
 """
 
 from __future__ import annotations
@@ -22,16 +22,12 @@ from api.xrpc import Services
 from headrace.backfill_hooks import hooks
 from headrace.lock import DirectoryLock
 from headrace.metrics.directory import DirectoryCollector
-from headrace.metrics.embedded import CommitMetrics
 from headrace.running import Running
 from headrace.settings import Settings, SettingsError, where
-from headrace.upkeep import keep_short
 from headrace.wiring import relay as wiring_relay
-from headrace.wiring import shared
+from headrace.wiring import relay_log, shared
 from headrace.wiring.cluster import about, role_metrics
-from headrace.wiring.views import LOG
 from ingest.log import FirehoseReader
-from ingest.log_sqlite.log import SqliteLog
 from ingest.relay.backfill_view import BackfillAdmin
 from ingest.relay.directory import RELAY_SERVER, HostDirectory, RelayDirectory
 from schemas import lexicon
@@ -45,35 +41,34 @@ async def start(running: Running, settings: Settings) -> None:
     bound = running.bind(settings.host, settings.relay_port, "relay_port")
     ops = running.bind(settings.host, settings.ops_port, "ops_port")
     secret = shared.tokens(settings)
-    committed = CommitMetrics(running.registry).committed
-    log = await SqliteLog.open(settings.data / LOG, shards=settings.shards, committed=committed)
-    running.push(log.close)
-    running.keep(log.stopped(), "log")
-    running.keep(keep_short(log, shared.unix_micros), "upkeep")
     assert settings.plc_url is not None, "the role cannot do without it"
     resolver = shared.identity(running, settings, shared.plc_client(running, settings.plc_url), None)
     role_metrics(running, resolver)
     running.registry.register(DirectoryCollector(settings.data))
+    made = await relay_log.open_log(running, settings, resolver)
     relay = await wiring_relay.crawl(
         running,
         settings,
-        log=log,
+        log=made.log,
         resolver=resolver,
+        dids=made.dids,
         hosted=lambda _did: False,
-        ours=wiring_relay.own_names(settings, (bound,)),
+        ours=wiring_relay.own_names(settings, (bound,)) | made.own,
     )
-    await serve(running, settings, bound, log=log, relay=relay, backfills=relay, admin_token=secret["admin_token"])
+    made.mended_by(relay)
+    firehose = made.firehose
+    await serve(running, settings, bound, log=firehose, relay=relay, backfills=relay, admin_token=secret["admin_token"])
     await shared.serve_ops(
         running,
         ops,
-        status=lambda: _status(running, log, relay),
+        status=lambda: _status(running, firehose, relay),
         ready=lambda: True,
         token=secret["ops_token"],
         hooks=hooks(relay),
     )
 
 
-def _status(running: Running, log: SqliteLog, relay: HostDirectory) -> dict[str, Any]:
+def _status(running: Running, log: FirehoseReader, relay: HostDirectory) -> dict[str, Any]:
     oldest, newest, oldest_time = log.firehose_bounds()
     bounds = {"oldest_seq": oldest, "newest_seq": newest, "oldest_time": oldest_time}
     hosts = Counter(host.status for _, host in relay.hosts(0, _HOSTS_SHOWN))

@@ -6,7 +6,7 @@ derive: {port: 0, uses: [kafka, cql], asks: [], internet: false, files: true}
 process: {port: 0, uses: [kafka, cql], asks: [], internet: false, files: false}
 firehose: {port: 2583, uses: [kafka], asks: [], internet: false, files: false}
 appview: {port: 2583, uses: [cql], asks: [plc], internet: true, files: false}
-relay: {port: 2584, uses: [], asks: [plc], internet: true, files: true}
+relay: {port: 2584, uses: [kafka], asks: [plc], internet: true, files: true}
 {{- end -}}
 
 {{/* (under, over): two maps as one in YAML; `over` wins key by key, also with false and 0; null takes a key away. */}}

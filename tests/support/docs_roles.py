@@ -20,6 +20,7 @@ from headrace.metrics.identity import IdentityCollector
 from headrace.metrics.pds import PdsCollector
 from headrace.metrics.process import LanesCollector, RiverCollector
 from headrace.metrics.relay import RelayCollector
+from headrace.metrics.relay_log import RelayLogCollector
 from headrace.river import NOWHERE
 from ingest.identity.breaker import Breaker
 
@@ -49,6 +50,7 @@ _relay: Any = SimpleNamespace(
     strangers=SizedNamespace(messages=0, given_up=0),
     resync=SizedNamespace(held_bytes=0, done=0, given_up=0, failures=Counter()),
 )
+_relay_log: Any = SimpleNamespace(appended=0, rejected=Counter(), undecided=0, refused=0, repeated=0)
 _backfills: Any = SimpleNamespace(waiting=0, became=Counter())
 _pds: Any = SimpleNamespace(open_account_files=0)
 
@@ -66,7 +68,9 @@ def registries() -> dict[str, CollectorRegistry]:
         "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), store),
         "firehose": _registry(bare, FirehoseCollector(_reader)),
         "appview": _registry(asking, store, IdentityCollector(None, _directory, None)),
-        "relay": _registry(asking, room, who, RelayCollector(_relay), BackfillCollector(_backfills)),
+        "relay": _registry(
+            asking, room, who, RelayCollector(_relay), BackfillCollector(_backfills), RelayLogCollector(_relay_log)
+        ),
     }
     for role in ("pds", "firehose", "appview", "relay"):
         HttpMetrics(made[role])
