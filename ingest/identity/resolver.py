@@ -1,7 +1,7 @@
 """Who is who: DIDs to documents, handles to DIDs, and handles that hold in both directions; bounded and cached.
 
-A document is looked for in memory, then among those kept on disk, then in the mirror of the did:plc directory where
-there is one, then at the directory or the did:web's host.
+A document is looked for in memory, then in the mirror of the did:plc directory where there is one, then among those
+kept on disk, then at the directory or the did:web's host.
 Does not own did:plc (plc_client.py), its mirror (plc_mirror.py), did:web's form (did_web.py), handle look-ups
 (handles.py), nor the cache's rules (swr_cache.py).
 """
