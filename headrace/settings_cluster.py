@@ -87,8 +87,10 @@ class ClusterSettings(NetworkSettings):
     cql_username: str | None = Field(None, description="User at the store.")
     cql_password_file: Path | None = Field(None, description="File with the user's password at the store.")
     cql_ssl_ca: Path | None = Field(None, description="Authorities of the store's certificates, PEM; makes it TLS.")
-    cql_driver: Literal["scylla-driver", "acsylla"] = Field(
-        "scylla-driver", description="Client library that carries rows; schema is scylla-driver's in any case."
+    cql_driver: Literal["auto", "scylla-driver", "acsylla"] = Field(
+        "auto",
+        description="Client library that carries rows; schema is scylla-driver's in any case."
+        " `auto`: acsylla where an AppView reads without TLS, scylla-driver elsewhere.",
     )
     cql_epoch: Annotated[int, Field(ge=0, le=63)] = Field(
         0, description="Raised by one when the cluster's log is replaced, so that rows of the new one win."

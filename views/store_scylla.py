@@ -24,7 +24,7 @@ from views.store import Batch, Progress
 from views.table import Key, Row, Table
 from views.versions import PUT, version
 
-__all__ = ["CqlSettings", "ScyllaStore", "StoreUnavailableError"]
+__all__ = ["CqlSettings", "ScyllaStore", "StoreUnavailableError", "reads_fast"]
 
 _PAGE: Final = 5_000
 _BLOB_PAGE: Final = 500  # rows of a table with blobs in it: 2 KB each, some a hundred times that
@@ -229,6 +229,15 @@ class ScyllaStore:
         size = _BLOB_PAGE if any(column.kind == "blob" for column in table.columns) else _PAGE
         prepared = self._prepared[key] = await self._session.prepare(cql, page_size=size)
         return prepared
+
+
+def reads_fast() -> bool:
+    """Whether the driver that asks with least CPU is installed, and can be loaded here."""
+    try:
+        from views.cql import acsylla  # noqa: F401, PLC0415 - installed or not
+    except ImportError:
+        return False
+    return True
 
 
 _POINTS: Final = ("lane.after_rows", "lane.after_deciding", "lane.after_before_images")

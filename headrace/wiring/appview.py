@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from api import apps, well_known
 from api.appview import atproto, images
 from api.appview.gate import GatedStore
@@ -24,7 +22,7 @@ from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring import shared
 from headrace.wiring.cluster import about, role_metrics
-from headrace.wiring.store import TABLES, cql_settings
+from headrace.wiring.store import TABLES, reading_settings
 from schemas import lexicon
 from views.generations_scylla import CqlRegistry
 from views.store_scylla import ScyllaStore, StoreUnavailableError
@@ -44,7 +42,7 @@ async def start(running: Running, settings: Settings) -> None:
     plc = shared.plc_client(running, settings.plc_url)
     resolver = shared.identity(running, settings, plc, None, keep=False)
 
-    quick = msgspec.structs.replace(cql_settings(settings), timeout=_READ_SECONDS, patience=_READ_SECONDS)
+    quick = reading_settings(settings, _READ_SECONDS)
     registry = await CqlRegistry.open(quick)
     running.push(registry.close)
     live = LiveStore(registry, lambda name: ScyllaStore.open(quick, name, TABLES, create=False))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
+
 import views
 from headrace import secrets
 from headrace.settings import Settings
 from headrace.wiring.cluster import as_text
-from views.store_scylla import CqlSettings
+from views.store_scylla import CqlSettings, reads_fast
 
 TABLES = tuple(view.table for view in views.ALL)
 
@@ -25,5 +27,13 @@ def cql_settings(settings: Settings) -> CqlSettings:
         password=None if password is None else secrets.read(password, "cql_password_file"),
         ssl_ca=as_text(settings.cql_ssl_ca),
         epoch=settings.cql_epoch,
-        driver=settings.cql_driver,
+        driver="scylla-driver" if settings.cql_driver == "auto" else settings.cql_driver,
     )
+
+
+def reading_settings(settings: Settings, seconds: float) -> CqlSettings:
+    """For who only reads, and is told after so many seconds that the store is away (docs/decisions/0008)."""
+    made = cql_settings(settings)
+    if settings.cql_driver == "auto" and settings.cql_ssl_ca is None and reads_fast():
+        made = msgspec.structs.replace(made, driver="acsylla")
+    return msgspec.structs.replace(made, timeout=seconds, patience=seconds)

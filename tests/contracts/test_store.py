@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from importlib.util import find_spec
 
 import pytest
 
@@ -40,16 +39,10 @@ def cql_settings(cql_address):
     cql_store.remove(settings)
 
 
-CQL = [pytest.param("scylla-driver", marks=pytest.mark.cluster)]
-if find_spec("acsylla") is not None:  # a driver for those who install it; it leaves sockets behind on every loop
-    CQL.append(pytest.param("acsylla", marks=[pytest.mark.cluster, pytest.mark.filterwarnings("ignore")]))
-
-
-@pytest.fixture(params=["sqlite", "cached", *CQL])
+@pytest.fixture(params=["sqlite", "cached", pytest.param("cql", marks=pytest.mark.cluster)])
 async def store(request, tmp_path):
-    if request.param in {"scylla-driver", "acsylla"}:
-        settings = cql_store.replaced(request.getfixturevalue("cql_settings"), driver=request.param)
-        async with cql_store.opened(settings, TABLES) as made:
+    if request.param == "cql":
+        async with cql_store.opened(request.getfixturevalue("cql_settings"), TABLES) as made:
             yield cql_store.Versioned(made)
             await cql_store.truncate(made, TABLES)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -15,10 +16,20 @@ from views.store_scylla import ScyllaStore
 GENERATION = "g1"
 
 
+DRIVER = "HEADRACE_TEST_CQL_DRIVER"
+"""What carries rows in the tests of a process; acsylla leaves sockets behind, so it has processes of its own."""
+
+
 def settings_of(address, **changes):
     """Settings of a keyspace that no other test has; names the address (host, port)."""
     host, port = address
-    made = CqlSettings(hosts=(host,), port=port, keyspace="t" + secrets.token_hex(5), consistency="LOCAL_ONE")
+    made = CqlSettings(
+        hosts=(host,),
+        port=port,
+        keyspace="t" + secrets.token_hex(5),
+        consistency="LOCAL_ONE",
+        driver=os.environ.get(DRIVER, "scylla-driver"),
+    )
     return replaced(made, **changes)
 
 

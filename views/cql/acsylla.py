@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ _OURS: Final = (
     errors.CassErrorServerUnauthorized,
 )
 
+_CLOSE_SECONDS: Final = 10.0
 _BATCH: Final = type(acsylla.create_batch_unlogged())  # its public name is a base class that nothing inherits from
 
 
@@ -69,7 +71,10 @@ class AcsyllaSession:
         return cls(await cluster.create_session(), settings)
 
     async def close(self) -> None:
-        await self._session.close()
+        """What is still out is waited for, but not for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._session.close()
 
     async def prepare(self, text: str, *, page_size: int | None = None) -> Prepared:
         return _Prepared(await self._acknowledged(lambda: self._session.create_prepared(text)), page_size)

@@ -92,7 +92,7 @@ VALUES: dict[str, tuple[object, str, str]] = {
     "cql_username": ("a", "b", "c"),
     "cql_password_file": ("a", "b", "c"),
     "cql_ssl_ca": ("a", "b", "c"),
-    "cql_driver": ("acsylla", "scylla-driver", "acsylla"),
+    "cql_driver": ("acsylla", "scylla-driver", "auto"),
     "cql_epoch": (1, "2", "3"),
     "reads_at_once": (100, "101", "102"),
     "relay_crawl": (["a.test"], "b.test,d.test", "c.test"),
