@@ -101,7 +101,7 @@ def relay(
     sets: Sets = None,
     as_json: Json = False,
 ) -> int:
-    """Read other people's hosts, verify them and serve their firehose; a log of its own, no cluster."""
+    """Read other people's hosts, verify them and serve their firehose; with kafka_servers on a cluster's log."""
     given = locals()
     named = {"relay_crawl": given.pop("crawl"), "relay_upstreams": given.pop("relay")}
     return _run("relay", {**given, **{name: hosts and tuple(hosts) for name, hosts in named.items()}})

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from headrace.doctor import directory, files, plc
+from headrace.doctor import directory, files, plc, relay
 from headrace.doctor.finding import Check, Finding, find
 from headrace.lock import DirectoryError
 from headrace.settings import Settings
 from headrace.wiring.views import LOG
+from ingest.log_kafka.relay.view import FILE as RELAY_VIEW
 
 _SECRETS = ("admin_token_file", "kafka_password_file", "kafka_ssl_key", "cql_password_file")
 
@@ -73,6 +74,8 @@ async def _inside(settings: Settings, *, embedded: bool, resting: bool) -> list[
             ("clock", partial(files.clock, data)),
             ("views", partial(files.shape, data)),
         ]
+    if (data / RELAY_VIEW).exists():
+        checks.append(("relay's view", partial(relay.view, settings)))
     return [await find(*check) for check in checks]
 
 

@@ -31,7 +31,7 @@ from ingest.log_kafka.relay.appender import Appender
 from ingest.log_kafka.relay.follow import Follower
 from ingest.log_kafka.relay.turns import Turns
 from ingest.log_kafka.relay.undecided import Undecided, is_below
-from ingest.log_kafka.relay.view import RelayView
+from ingest.log_kafka.relay.view import FILE, RelayView
 from ingest.log_kafka.topics import topic_ids
 from ingest.next_head import next_head
 from ingest.verdict import Reject, accept
@@ -41,7 +41,6 @@ from schemas.entry_codec import decode, encode
 from schemas.syntax import Did
 from schemas.topics import COMMITS, RECORDS, shard_of
 
-FILE = "relay-log.sqlite"
 RELAY_HEADER = "relay"
 
 _log = structlog.get_logger()

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 import msgspec
@@ -25,6 +25,7 @@ from schemas.errors import InvariantError
 from schemas.records_codec import AccountState, Content, DerivePlace, HeadGone, StateOnly
 from schemas.syntax import Did
 
+FILE = "relay-log.sqlite"
 VERSION = 1
 STALE_SECONDS = 7 * 86_400
 """Half of what tombstones are kept for: an older file may hold what was deleted meanwhile, and begins from nothing."""
@@ -42,6 +43,25 @@ _CIDS = "SELECT path, cid FROM paths WHERE account=? AND path>? ORDER BY path LI
 
 Read = tuple[Content, AccountState | None]
 """A message of `records`, as `schemas.records_codec.read` gives it."""
+
+
+class Kept(NamedTuple):
+    """Whose view a file holds, and the unix second in which it was last written to."""
+
+    cluster: str
+    shards: int
+    saved: int
+
+
+def kept(path: Path) -> Kept:
+    """Changes nothing. Raises InvariantError for another version's."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        _check_version(path, db.pragma("user_version"))
+        rows: list[Any] = db.execute("SELECT cluster, shards, saved FROM meta").fetchall()
+        return Kept(*rows[0])
+    finally:
+        db.close()
 
 
 class RelayView:
@@ -74,17 +94,13 @@ class RelayView:
         db = self._db
         for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -16384"):
             db.execute(f"PRAGMA {pragma}").fetchall()
-        version = db.pragma("user_version")
-        if version == 0:
+        if db.pragma("user_version") == 0:
             with db:
                 db.execute(_TABLES)
                 made = (cluster, topic, shards, int(self._now()), secrets.token_hex(8))
                 db.execute("INSERT INTO meta VALUES(?, ?, ?, ?, ?)", made)
                 db.pragma("user_version", VERSION)
-        elif version != VERSION:
-            raise InvariantError(
-                f"{path}: expected version {VERSION} of a relay's view, found {version}: delete it"
-            )
+        _check_version(path, db.pragma("user_version"))
         ((of, kept, count, saved, self.relay),) = self._rows("SELECT cluster, topic, shards, saved, relay FROM meta")
         if (of, count) != (cluster, shards):
             raise InvariantError(
@@ -168,3 +184,8 @@ class RelayView:
 
     def _rows(self, sql: str, *arguments: object) -> list[Any]:
         return self._db.execute(sql, arguments).fetchall()
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version != VERSION:
+        raise InvariantError(f"{path}: expected version {VERSION} of a relay's view, found {version}: delete it")

@@ -28,6 +28,8 @@ from headrace.doctor.finding import Finding, WrongError, find
 from headrace.lock import DirectoryLock
 from headrace.settings import Settings, load
 from headrace.wiring.embedded import Network
+from ingest.log_kafka.relay.view import FILE as RELAY_VIEW
+from ingest.log_kafka.relay.view import RelayView
 from schemas.limits import FUTURE_REV_MICROS
 from schemas.tid import tid_from_micros
 
@@ -404,3 +406,17 @@ def test_the_command_says_each_in_a_line_and_ends_by_what_it_found(
     assert (len(broken), broken[0].startswith("WRONG  data directory  ")) == (len(CHECKS), True)
     assert document["well"] is False
     assert [each["check"] for each in document["checks"] if not each["well"]] == ["data directory"]
+
+
+async def test_a_relay_of_another_cluster_is_found(tmp_path: Path) -> None:
+    made = tmp_path / "data"
+    made.mkdir(mode=0o700)
+    RelayView(made / RELAY_VIEW, cluster="ours", topic="t", shards=4).close()
+    settings = load({"data": made, "cluster": "ours", "shards": 4, **FREE})
+    other = settings.model_copy(update={"cluster": "theirs"})
+
+    well, wrong = [{each.check: each for each in await examine(each)}["relay's view"] for each in (settings, other)]
+
+    assert well.well, well.message
+    assert not wrong.well
+    assert "is of cluster ours with 4 shards, expected theirs with 4" in wrong.message
