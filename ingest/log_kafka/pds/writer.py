@@ -112,7 +112,8 @@ class Writer:
         self._work = asyncio.Event()
         self._closing = False
         self._last = 0.0
-        self._published = 0.0
+        self._asked = float("-inf")
+        """When checkpoints were last asked for, whether or not there were any."""
         self.closed: set[Did] = set()
         """Accounts that take no entries until they have been read back."""
         self.away = False
@@ -173,7 +174,7 @@ class Writer:
             await asyncio.sleep(early)
 
     def _due(self) -> float:
-        return max(0.0, HEARTBEAT - (monotonic() - self._published))
+        return max(0.0, HEARTBEAT - (monotonic() - self._asked))
 
     async def _transact(self) -> None:
         """HOT: one transaction."""
@@ -181,7 +182,10 @@ class Writer:
         try:
             if not batch.messages:
                 await self._txns.look()
-            offsets = await self._checkpoints() if not self._due() else {}
+            offsets: Mapping[TopicPartition, int] = {}
+            if not self._due():
+                offsets = await self._checkpoints()
+                self._asked = monotonic()
             if not batch.messages and not offsets:
                 return
             begun = monotonic()
@@ -190,8 +194,6 @@ class Writer:
             await self._lose(batch, error)
             return
         self._last = monotonic()
-        if offsets:
-            self._published = self._last
         self._settle(batch, [place + 1 for place in places], self._last - begun)
 
     def _judged(self) -> Batch:
