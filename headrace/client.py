@@ -36,12 +36,17 @@ def forget_addresses(directory: Path) -> None:
 
 
 def _ops(directory: Path) -> str:
+    return address(directory, "ops")
+
+
+def address(directory: Path, listener: str) -> str:
+    """Where the network that serves the directory listens. Raises NotRunningError."""
     try:
         found = orjson.loads((directory / ADDRESSES).read_bytes())
         os.kill(found["pid"], 0)
     except (FileNotFoundError, ProcessLookupError):
         raise NotRunningError(f"no network serves {directory}. Start one: headrace up --data {directory}") from None
-    return str(found["ops"])
+    return str(found[listener])
 
 
 async def status(directory: Path) -> dict[str, Any]:
@@ -77,6 +82,8 @@ async def send(directory: Path, hook: str, pieces: AsyncIterator[bytes], name: s
             async with session.post(
                 f"{_ops(directory)}/{hook}", data=pieces, headers={"Authorization": f"Bearer {token}"}
             ) as response:
+                if response.content_type != "application/json":
+                    raise RefusedError(f"{name}: the process that serves {directory} is of another kind: no {hook}")
                 found: dict[str, Any] = orjson.loads(await response.read())
         except aiohttp.ClientError as error:
             raise NotRunningError(f"the network that serves {directory} broke off: {error}") from error

@@ -43,7 +43,10 @@ _PIECE = 256 * 1024
 
 def backfill(
     *targets: Annotated[str, Parameter(help="Hosts (PDSes), or DIDs; none: go on with what is under way.")],
-    dids: Annotated[Path | None, Parameter(help="File of DIDs, one a line; - reads them from stdin.")] = None,
+    dids: Annotated[
+        Path | None,
+        Parameter(help="File of DIDs, one a line; - reads them from stdin.", allow_leading_hyphen=True),
+    ] = None,
     upstream: Annotated[
         bool, Parameter(help="The hosts are relays: their accounts are fetched from their own hosts.", negative=())
     ] = False,
@@ -165,7 +168,12 @@ async def serving(settings: Settings) -> AsyncIterator[bool]:
         failing = asyncio.ensure_future(running.failed())
         me = asyncio.current_task()
         assert me is not None
-        failing.add_done_callback(lambda _: me.cancel())
+
+        def tell(done: asyncio.Future[BaseException]) -> None:
+            if not done.cancelled():
+                me.cancel()
+
+        failing.add_done_callback(tell)
         try:
             yield True
         except asyncio.CancelledError:
