@@ -36,7 +36,9 @@ class NetworkSettings(BaseSettings):
     )
     plc_url: HttpUrl | None = Field(None, description="Another did:plc directory to use; by default our own.")
     identity_cache_rows: Annotated[int, Field(ge=0)] = Field(
-        200_000, description="DID documents kept on disk, so that a restart asks for none of them; 0 keeps none."
+        200_000,
+        description="DID documents kept on disk where `plc_url` is set, so that a restart asks for none of them; "
+        "0 keeps none.",
     )
     plc_mirror: bool = Field(
         default=False,

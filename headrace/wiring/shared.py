@@ -96,10 +96,11 @@ def identity(
     fetcher = Fetcher(AddressGuard(private), allow_http=settings.allow_private_addresses)
     running.push(fetcher.close)
     handles = HandleResolver(DnsTxt(), fetcher, local, settings.handle_domains)
-    kept, mirror = None, None
-    if keep and settings.plc_mirror and settings.plc_url is not None:
-        mirror = _mirror(running, settings, settings.plc_url)
-    if keep and settings.identity_cache_rows:
+    kept, mirror, url = None, None, settings.plc_url
+    # A directory in this process is as quick as a file, and never older.
+    if keep and settings.plc_mirror and url is not None:
+        mirror = _mirror(running, settings, url)
+    if keep and settings.identity_cache_rows and url is not None:
         kept = KeptDocuments(settings.data / "identities.sqlite", settings.identity_cache_rows)
         running.push(kept.close)
         running.keep(kept.run(), "identities")

@@ -555,6 +555,7 @@ async def test_a_relay_follows_the_directory_where_it_is_told_to(tmp_path: Path)
                     async with web_client.get(f"{role.ops}/metrics") as answer:
                         said = await answer.text()
             assert "\nheadrace_plc_mirror_taken_operations_total 20.0" in said
+            assert "\nheadrace_identity_disk_rows 0.0" in said
             assert 'headrace_identity_directory_state{breaker="closed"} 1.0' in said
             assert await asyncio.to_thread(role.stop) == 0
         finally:
