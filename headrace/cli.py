@@ -18,9 +18,11 @@ import cyclopts
 from cyclopts import Parameter
 
 from headrace import client, logs
+from headrace.commands import accounts as cli_accounts
 from headrace.commands import backfill as cli_backfill
 from headrace.commands import backup as cli_backup
 from headrace.commands import doctor as cli_doctor
+from headrace.commands import hosts as cli_hosts
 from headrace.commands import load as cli_load
 from headrace.commands import roles as cli_roles
 from headrace.commands import views as cli_views
@@ -162,7 +164,8 @@ def command_line() -> cyclopts.App:
     )
     for each in alone:
         whole.command(each)
-    for group in (ingest, *cli_backup.groups(), *cli_load.groups(), *cli_roles.groups(), *cli_views.groups()):
+    groups = (cli_accounts, cli_backup, cli_hosts, cli_load, cli_roles, cli_views)
+    for group in (ingest, *(each for module in groups for each in module.groups())):
         whole.command(group)
     return whole
 

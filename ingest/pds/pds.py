@@ -13,6 +13,7 @@ from ingest.identity.reasons import IdentityRefused
 from ingest.pds.answers import AccountStatus, RepoDescription
 from ingest.pds.hosted import Hosted
 from ingest.pds.login import Session
+from ingest.pds.operators import Operators
 from ingest.pds.parts import Parts
 from ingest.pds.reads import MissingBlob, RecordView
 from ingest.pds.refusals import auth_required, invalid_request, record_not_found, repo_not_found
@@ -28,7 +29,7 @@ from schemas.syntax import AtUri, Did, Handle
 
 
 class Pds:
-    """Make one with `await Pds.open(Parts(...))`; `sync` and `takedowns` are rooms of their own."""
+    """Make one with `await Pds.open(Parts(...))`; `sync`, `takedowns` and `operators` are rooms of their own."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -53,6 +54,14 @@ class Pds:
         self._hosted = hosted = Hosted(parts.accounts)
         self._signup = Signup(parts.accounts, parts.lifecycle, parts.settings.handle_domains)
         self.sync = SyncReads(parts.log, parts.accounts, hosted, parts.reads, parts.blobs)
+        self.operators = Operators(
+            accounts=parts.accounts,
+            hosted=hosted,
+            lifecycle=parts.lifecycle,
+            passwords=parts.passwords,
+            sessions=parts.sessions,
+            writer=parts.writer,
+        )
         self.takedowns = Takedowns(
             log=parts.log,
             accounts=parts.accounts,

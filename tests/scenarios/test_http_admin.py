@@ -96,3 +96,53 @@ async def test_what_is_not_there_is_not_found(house) -> None:
     assert (await house.get(f"{ADMIN}.getSubjectStatus", house.admin)).error == (400, "InvalidRequest")
     bad = {"subject": {"$type": "com.example.thing"}, "takedown": {"applied": True}}
     assert (await house.post(f"{ADMIN}.updateSubjectStatus", bad, house.admin)).error == (400, "InvalidRequest")
+
+
+async def test_the_operator_alone_sees_searches_and_deletes_accounts(house) -> None:
+    alice, bea, cleo = [await house.join(name) for name in ("alice", "bea", "cleo")]
+    calls = [
+        house.get(f"{ADMIN}.getAccountInfo", alice.auth, did=alice.did),
+        house.get(f"{ADMIN}.searchAccounts"),
+        house.post(f"{ADMIN}.deleteAccount", {"did": bea.did}, bea.auth),
+        house.post(f"{ADMIN}.updateAccountPassword", {"did": bea.did, "password": "mine now"}, alice.auth),
+    ]
+    assert [(await call).status for call in calls] == [401] * 4
+
+    one = (await house.get(f"{ADMIN}.getAccountInfo", house.admin, did=bea.did)).body
+    first = (await house.get(f"{ADMIN}.searchAccounts", house.admin, limit=2)).body
+    rest = (await house.get(f"{ADMIN}.searchAccounts", house.admin, limit=2, cursor=first["cursor"])).body
+    found = (await house.get(f"{ADMIN}.searchAccounts", house.admin, email="LEO@example")).body
+    malformed = await house.get(f"{ADMIN}.searchAccounts", house.admin, cursor="yesterday")
+    unknown = await house.get(f"{ADMIN}.getAccountInfo", house.admin, did="did:plc:" + "a" * 24)
+
+    assert (one["did"], one["handle"], one["email"]) == (bea.did, "bea.test", "bea@example.com")
+    assert [view["did"] for view in (*first["accounts"], *rest["accounts"])] == [alice.did, bea.did, cleo.did]
+    assert "cursor" not in rest
+    assert [view["did"] for view in found["accounts"]] == [cleo.did]
+    assert malformed.error == (400, "InvalidRequest")
+    assert unknown.error[1] == "AccountNotFound"
+
+    assert (await house.post(f"{ADMIN}.deleteAccount", {"did": bea.did}, house.admin)).status == 200
+    assert (await house.get(f"{ADMIN}.getAccountInfo", house.admin, did=bea.did)).status == 403
+    again = await house.post(f"{ADMIN}.deleteAccount", {"did": bea.did}, house.admin)
+    assert again.error[1] == "AccountNotFound"
+
+
+async def test_another_password_ends_the_sessions_and_opens_new_ones(house) -> None:
+    alice = await house.join("alice")
+    refresh = {"Authorization": f"Bearer {alice.refresh}"}
+    body = {"did": alice.did, "password": "a new password"}
+
+    assert (await house.post(f"{ADMIN}.updateAccountPassword", body, house.admin)).status == 200
+    empty = await house.post(f"{ADMIN}.updateAccountPassword", {**body, "password": ""}, house.admin)
+    ended = await house.post("com.atproto.server.refreshSession", headers=refresh)
+    login = [
+        (
+            await house.post("com.atproto.server.createSession", {"identifier": "alice.test", "password": password})
+        ).status
+        for password in ("password-alice", "a new password")
+    ]
+
+    assert empty.error == (400, "InvalidRequest")
+    assert ended.error == (400, "ExpiredToken")
+    assert login == [401, 200]

@@ -1,7 +1,21 @@
-"""com.atproto.admin: takedowns, for the operator's token."""
+"""com.atproto.admin: accounts and takedowns, for the operator's token."""
 
 from __future__ import annotations
 
-from api.com.atproto.admin import get_subject_status, update_subject_status
+from api.com.atproto.admin import (
+    delete_account,
+    get_account_info,
+    get_subject_status,
+    search_accounts,
+    update_account_password,
+    update_subject_status,
+)
 
-ENDPOINTS = (get_subject_status.ENDPOINT, update_subject_status.ENDPOINT)
+ENDPOINTS = (
+    delete_account.ENDPOINT,
+    get_account_info.ENDPOINT,
+    get_subject_status.ENDPOINT,
+    search_accounts.ENDPOINT,
+    update_account_password.ENDPOINT,
+    update_subject_status.ENDPOINT,
+)
