@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ingest.identity.resolver import IdentityResolver
 from ingest.relay import strangers
 from schemas.entries import Account, Commit, Identity
 from schemas.syntax import Did
+from tests.relay.test_crash import heads, prepare, started
 from tests.relay.world.host import Host, Member
 from tests.relay.world.people import People, _NoDns, _NoWeb, served
 from tests.relay.world.relay import World, until
@@ -208,3 +210,29 @@ async def test_hundreds_of_strangers_are_no_storm_on_a_directory_that_fails(tmp_
             assert all(in_step(world, member) for member in members)
             assert elsewhere.plc.breaker.state == "closed"
         await elsewhere.http.close()
+
+
+async def test_a_relay_process_that_starts_again_while_the_directory_is_away_knows_whom_it_knew(tmp_path: Path) -> None:
+    people = People()
+    directory = tmp_path / "relay"
+    async with Host(people) as host, served(people) as plc:
+        members = [host.add(number) for number in range(1, 11)]
+
+        def in_log() -> bool:
+            return heads(directory) == {member.did: member.rev for member in members}
+
+        prepare(directory, host)
+        role = await asyncio.to_thread(started(directory, plc).start)
+        try:
+            await host.say(*(member.write() for member in members))
+            await until(in_log)
+            assert await asyncio.to_thread(role.stop) == 0
+            people.away = True
+            asked = people.asked.total()
+            role = await asyncio.to_thread(started(directory, plc).start)
+            await host.say(*(member.write() for member in members))
+            await until(in_log)
+            assert people.asked.total() == asked
+            assert await asyncio.to_thread(role.stop) == 0
+        finally:
+            role.kill()
