@@ -61,9 +61,10 @@ class Intake:
     ) -> None:
         self.lines = lines
         self.verification = Verification(verifier, resolver, now, lenient=lenient)
+        self.authority = Authority(resolver, accounts, quota)
         self.judge = Judge(
             log,
-            Authority(resolver, accounts, quota),
+            self.authority,
             self.verification,
             hosted=hosted,
             handle_of=handle_of,

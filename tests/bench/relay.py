@@ -1,4 +1,4 @@
-"""One run that prints what a relay costs: verification by stage, in one process and in more, intake, and serving.
+"""One run that prints what a relay costs: verification by stage, in one process and in more, intake, memory, serving.
 
 `make bench-relay` prints the rows of docs/performance.md's part on the relay; JSON=FILE writes them too, in the form of
 `make bench`. Nothing listens and nothing is stored while verification is measured; the pool's parent decodes frames, as
@@ -24,7 +24,7 @@ from ingest.relay.pool import VerifierPool
 from ingest.repo import core
 from ingest.repo.frame import decode_frame
 from ingest.repo.messages import CommitMessage
-from tests.bench import firehose_serving, go_relay, relay_intake
+from tests.bench import firehose_serving, go_relay, relay_intake, relay_memory
 from tests.bench.run import ROOT, Row, machine, say
 from tests.bench.verify_frames import LATER, SECONDS, WORK, Speed, Work, limit, rate, stages
 
@@ -109,13 +109,15 @@ def used(pids: list[int]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    parser.add_argument("--only", choices=("verification", "intake", "serving"), help="a part of it")
+    parser.add_argument("--only", choices=("verification", "intake", "memory", "serving"), help="a part of it")
     options = parser.parse_args()
     rows: list[Row] = []
     if options.only in {None, "verification"}:
         rows += verification()
     if options.only in {None, "intake"}:
         rows += relay_intake.rows()
+    if options.only in {None, "memory"}:
+        rows += relay_memory.rows()
     if options.only in {None, "serving"}:
         rows += firehose_serving.rows()
     if options.json:

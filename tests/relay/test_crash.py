@@ -1,6 +1,6 @@
 """A relay that is killed under load, at random and at the worst moments: no gap, nothing twice, the cursor behind it.
 
-Twenty kills in the long form (HEADRACE_CHAOS), four in CI. The process is `headrace relay` itself.
+Twenty kills in the long form (HEADRACE_CHAOS=long), five in CI. The process is `headrace relay` itself.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from tests.relay.world.relay import until
 from tests.support.roles import Role
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "7"))
-KILLS = 20 if os.environ.get("HEADRACE_CHAOS") else 4
+KILLS = 20 if os.environ.get("HEADRACE_CHAOS") else 5
 MEMBERS = 10
 ROUND = 500  # commits between two kills
+CAUGHT_UP = 10.0 * KILLS + 60  # seconds for what the kills held up, on a machine with other work
 PAUSE = 0.02  # seconds between two lots of a load of 1,000 events a second
 WORST = ("log.before_commit:9", "log.after_commit:9", "relay.before_cursors:2", "relay.after_cursors:2")
 
@@ -88,6 +89,7 @@ async def check(directory: Path, said: dict[str, list[str]]) -> None:
 
 async def test_a_relay_killed_under_load_has_neither_gap_nor_repetition(tmp_path: Path) -> None:
     rng = random.Random(SEED)
+    print(f"{KILLS} kills with HEADRACE_CHAOS_SEED={SEED}")
     people = People()
     directory = tmp_path / "relay"
     said: dict[str, list[str]] = defaultdict(list)
@@ -107,7 +109,7 @@ async def test_a_relay_killed_under_load_has_neither_gap_nor_repetition(tmp_path
                 await asyncio.to_thread(role.kill)
                 await talking
                 role = await asyncio.to_thread(started(directory, plc).start)
-            await until(lambda: heads(directory) == {member.did: member.rev for member in members})
+            await until(lambda: heads(directory) == {member.did: member.rev for member in members}, seconds=CAUGHT_UP)
             await until(lambda: cursor(directory) == host.seq)
             assert await asyncio.to_thread(role.stop) == 0
         finally:
@@ -116,7 +118,7 @@ async def test_a_relay_killed_under_load_has_neither_gap_nor_repetition(tmp_path
     await check(directory, said)
 
 
-@pytest.mark.parametrize("crash", WORST if KILLS > 4 else WORST[1:3])
+@pytest.mark.parametrize("crash", WORST if KILLS > 5 else WORST[1:3])
 async def test_a_relay_that_dies_at_the_worst_moment_goes_on(tmp_path: Path, crash: str) -> None:
     people = People()
     directory = tmp_path / "relay"

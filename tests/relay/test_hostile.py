@@ -175,11 +175,55 @@ def leaf_keys(count: int) -> list[tuple[str, int]]:
     return [(key, 0) for key in found[:count]]
 
 
+def left_only(child: Cid) -> bytes:
+    """A node that holds nothing but what is left of it."""
+    return cbor.encode({"l": child, "e": []})
+
+
+def circle() -> tuple[Cid, dict[bytes, bytes]]:
+    """Two nodes that name each other, under names that are not theirs: true ones would need a hash of themselves."""
+    first, second = Cid.of_cbor(b"\x01"), Cid.of_cbor(b"\x02")
+    return first, {first.raw: left_only(second), second.raw: left_only(first)}
+
+
+def itself() -> tuple[Cid, dict[bytes, bytes]]:
+    """A node that names itself by the identity hash, which needs no luck: not a hash that is taken."""
+    block = left_only(VALUE)
+    block = block.replace(VALUE.raw, b"\x01\x71\x00\x20" + VALUE.raw[4:])
+    return Cid.of_cbor(block), {Cid.of_cbor(block).raw: block}
+
+
+def folded(layers: int) -> tuple[Cid, dict[bytes, bytes]]:
+    """Each node names the one below it twice, so that a walk of all paths would see 2 ** layers leaves."""
+    child, blocks = node(leaf_keys(1))
+    for layer in range(1, layers + 1):
+        entry = {"p": 0, "k": key_of(layer).encode(), "v": VALUE, "t": child}
+        block = cbor.encode({"l": child, "e": [entry]})
+        child = Cid.of_cbor(block)
+        blocks[child.raw] = block
+    return child, blocks
+
+
+def key_of(layer: int) -> str:
+    """A key of this layer, above all of `leaf_keys`."""
+    from hashlib import sha256
+
+    for n in range(1 << 20):
+        digest = int.from_bytes(sha256((key := f"{POST}/z{n:06d}").encode()).digest(), "big")
+        if (256 - digest.bit_length()) // 2 == layer:
+            return key
+    raise AssertionError(f"no key of layer {layer}")
+
+
 def lies() -> dict[str, tuple[Lie, str]]:
     unsorted_cid, unsorted = node(list(reversed(leaf_keys(5))))
     wide_cid, wide = node(leaf_keys(MST_NODE_ENTRIES_MAX + 1))
     missing_cid, _ = node(leaf_keys(3))
+    (circle_cid, circling), (self_cid, selfish), (folded_cid, folding) = circle(), itself(), folded(4)
     return {
+        "nodes_in_a_circle": (with_tree(circle_cid, circling, OP), "car_hash"),
+        "node_that_names_itself": (with_tree(self_cid, selfish, OP), "node_encoding"),
+        "subtree_twice": (with_tree(folded_cid, folding, OP), "inversion"),
         "high_s": (high_s, "signature"),
         "future_rev": (lambda m: rebuilt(m, signed=signed_at(m, NOW + 6 * 60_000_000)), "rev_future"),
         "rev_of_another": (lambda m: rebuilt(m, rev=tid_from_micros(m.clock + 99_000, 7)), "field_mismatch"),
@@ -320,6 +364,21 @@ def test_a_tree_of_two_thousand_layers_is_refused_without_walking_into_it() -> N
     assert isinstance(refused.value.reason, RepoReason)
     with pytest.raises(Refused):
         list(Tree.open(deep, blocks.__getitem__).items())
+
+
+def test_a_tree_whose_nodes_come_twice_is_refused_before_its_paths_are_walked() -> None:
+    root, blocks = folded(8)
+    loaded: list[bytes] = []
+
+    def load(cid: bytes) -> bytes:
+        loaded.append(cid)
+        return blocks[cid]
+
+    with pytest.raises(Refused) as refused:
+        list(Tree.open(root, load).items())
+
+    assert refused.value.reason is RepoReason.NODE_ORDER
+    assert len(loaded) <= 2 * 9, "each node at most twice"
 
 
 def mutated(frame: bytes, rng: random.Random) -> bytes:

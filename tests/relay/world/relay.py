@@ -16,6 +16,7 @@ from ingest.relay.outgoing import Outgoing
 from ingest.relay.parts import RelayParts, RelaySettings
 from ingest.relay.patience import Patience
 from ingest.relay.relay import Relay
+from ingest.relay.tee import Tee
 from ingest.relay.verifier import InlineVerifier
 from schemas.entries import Entry
 from schemas.syntax import Did, Handle
@@ -26,14 +27,14 @@ SECONDS = 60.0
 NOW = START + 86_400_000_000
 
 
-async def until(holds: Callable[[], Any], what: str = "") -> None:
+async def until(holds: Callable[[], Any], what: str = "", seconds: float = SECONDS) -> None:
     """Return once `holds()`; AssertionError after a minute."""
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             while not holds():  # noqa: ASYNC110 - whatever it is, nothing tells of it
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise AssertionError(f"did not come to hold within {SECONDS} s: {what or holds}") from None
+        raise AssertionError(f"did not come to hold within {seconds} s: {what or holds}") from None
 
 
 async def no_handle(_did: Did, _document: DidDocument, _fresh: bool) -> Handle | None:  # noqa: FBT001
@@ -58,6 +59,7 @@ class World:
         self.crawl = crawl
         self.hosted = hosted
         self.patience = patience
+        self.tee: Tee | None = None
         given = {"private": True, "first_pause": 0.02, "save_seconds": 0.05, "introduce": False}
         self.settings = RelaySettings(**given | settings)
         self.log: SqliteLog
@@ -90,6 +92,7 @@ class World:
                 hosted=self.hosted,
                 settings=self.settings,
                 now=lambda: NOW,
+                tee=self.tee,
             )
         )
 
