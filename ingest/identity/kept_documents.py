@@ -117,12 +117,11 @@ class KeptDocuments:
         con = self._writer
         with con:
             con.executemany("UPDATE documents SET used=? WHERE did=?", [(at, did) for did, at in used.items()])
+            before = con.total_changes()
             con.executemany("DELETE FROM documents WHERE did=?", [(did,) for did in pending])
-            con.executemany(
-                "INSERT INTO documents VALUES(?, ?, ?, ?)",
-                [(did, raw[0], raw[1], raw[1]) for did, raw in pending.items() if raw is not None],
-            )
-            rows = int(_rows(con, "SELECT count(*) FROM documents")[0][0])
+            made = [(did, raw[0], raw[1], raw[1]) for did, raw in pending.items() if raw is not None]
+            rows = self.rows - (con.total_changes() - before) + len(made)
+            con.executemany("INSERT INTO documents VALUES(?, ?, ?, ?)", made)
             if rows > self._most:
                 con.execute(
                     "DELETE FROM documents WHERE did IN (SELECT did FROM documents ORDER BY used LIMIT ?)",

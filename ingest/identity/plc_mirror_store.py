@@ -74,7 +74,7 @@ class MirrorStore:
         self._edge: dict[str, int] = orjson.loads(meta.get("edge", b"{}"))
         with self._writer:
             self._put_meta(expected)
-        self.dids = int(_rows(self._writer, "SELECT count(*) FROM dids")[0][0])
+        self.dids: int = meta.get("dids", 0)
         self.taken = 0
         self.refused: Counter[str] = Counter()
         """Operations that did not hold, by reason, and those of a DID that one of them has left to the directory."""
@@ -111,7 +111,10 @@ class MirrorStore:
         return new
 
     def document(self, did: Did) -> dict[str, Any] | None:
-        """The DID document, or None where the directory is to be asked. Raises IdentityRefused(TOMBSTONED)."""
+        """The DID document of a well-formed did:plc, or None where the directory is to be asked.
+
+        Raises IdentityRefused(TOMBSTONED).
+        """
         rows = _rows(self._reader, "SELECT standing, refused FROM dids WHERE did=?", (_key(did),))
         if not rows or rows[0][1] is not None:
             return None
@@ -163,7 +166,7 @@ class MirrorStore:
             con.executemany(
                 "UPDATE dids SET standing=?, refused=? WHERE did=?", [(packed, why, did) for did, packed, why in rows]
             )
-            self._put_meta({"cursor": cursor, "edge": orjson.dumps(edge)})
+            self._put_meta({"cursor": cursor, "edge": orjson.dumps(edge), "dids": self.dids + added})
             point("mirror.before_commit")
         point("mirror.after_commit")
         return added

@@ -88,7 +88,7 @@ class IdentityResolver:
     async def did_document(self, did: Did, *, refresh: bool = False) -> DidDocument:
         """The document of a did:plc or did:web. Raises IdentityRefused."""
         if refresh and self._mirror is not None and did.method == "plc" and not await self._mirror.caught_up():
-            # The mirror may lack what has just changed.
+            # The mirror may lack what has just changed, and the directory be asked by many at once: see `PacedPlc`.
             document = await self._of_directory(did)
             self._dids.put(did, document)
             return document
@@ -143,7 +143,7 @@ class IdentityResolver:
         try:
             match did.method:
                 case "plc":
-                    mirrored = None if self._mirror is None else self._mirror.document(did)
+                    mirrored = self._mirrored(did)
                     # What the mirror has it keeps itself.
                     return did_doc.parse(did, mirrored) if mirrored is not None else await self._of_directory(did)
                 case "web":
@@ -167,16 +167,17 @@ class IdentityResolver:
 
     def _recall(self, text: str) -> tuple[DidDocument, float] | None:
         did = Did(text)
-        if self._mirrored(did):
-            return None  # and newer than what was kept
+        try:
+            if self._mirrored(did) is not None:
+                return None  # and newer than what was kept
+        except IdentityRefused:
+            return None
         found = None if self._kept is None else self._kept.get(did)
         return None if found is None else (did_doc.parse(did, found[0]), found[1])
 
-    def _mirrored(self, did: Did) -> bool:
-        try:
-            return self._mirror is not None and did.method == "plc" and self._mirror.document(did) is not None
-        except IdentityRefused:
-            return True
+    def _mirrored(self, did: Did) -> dict[str, Any] | None:
+        """Raises IdentityRefused(TOMBSTONED)."""
+        return None if self._mirror is None or not _PLC.fullmatch(did) else self._mirror.document(did)
 
     async def _load_web(self, did: Did) -> Any:
         url = did_web.document_url(did, allow_localhost=self._allow_localhost)

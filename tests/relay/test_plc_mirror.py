@@ -412,6 +412,25 @@ async def test_more_operations_of_one_moment_than_a_page_holds_do_not_stop_the_m
     mirror.close()
 
 
+@pytest.mark.parametrize(
+    "did", ["did:plc:a", "did:plc:" + "1" * 24, "did:plc:" + "A" * 24, "did:web:a.test", "did:key:z"]
+)
+async def test_a_did_that_no_directory_can_have_is_not_looked_for_in_the_mirror(tmp_path: Path, did: str) -> None:
+    clock = Clock()
+    directory = PlcDirectory(tmp_path / "plc.sqlite", clock)
+    mirror = PlcMirror(MirrorStore(tmp_path / "mirror.sqlite", "test", clock), directory_export(directory), rate=1_000)
+    running = asyncio.create_task(mirror.run())
+    resolver = IdentityResolver(directory, HandleResolver(_NoDns(), _NoWeb()), _NoWeb(), mirror=mirror)
+    for refresh in (False, True):
+        with pytest.raises(IdentityRefused):
+            await resolver.did_document(Did(did), refresh=refresh)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    mirror.close()
+    await resolver.close()
+    await directory.close()
+
+
 async def test_a_mirror_that_lags_leaves_all_to_the_directory(tmp_path: Path) -> None:
     clock = Clock()
     directory = PlcDirectory(tmp_path / "plc.sqlite", clock)
