@@ -16,10 +16,11 @@ from ingest.relay.outgoing import Outgoing
 from ingest.relay.patience import Patience
 from ingest.relay.reasons import RelayReason
 from ingest.repo.frame import error_frame
+from schemas.entries import Commit
 from schemas.errors import Refused
 from schemas.syntax import Did
 from tests.relay.listener import listening
-from tests.relay.world.host import Host
+from tests.relay.world.host import Host, Member, frame_of
 from tests.relay.world.people import People
 from tests.relay.world.relay import World, until
 
@@ -318,20 +319,24 @@ async def test_a_stream_is_not_redirected_and_private_addresses_are_not_reached(
 
 
 async def test_a_host_that_hangs_up_at_every_byte_harms_nobody(tmp_path: Path) -> None:
-    """Raw TCP: the handshake and two frames, cut after each byte in turn."""
+    """Raw TCP: the handshake and a signed commit, cut after each byte in turn, and at last said whole."""
     people = People()
     async with Host(people) as good:
-        member = good.add(1)
+        member, torn = good.add(1), Member(2)
+        frame = frame_of(1, torn.write())
+        message = b"\x82\x7e" + len(frame).to_bytes(2, "big") + frame
         await good.say(member.write())
         cuts = [0]
+        last = len(_handshake(b"")) + len(message)
         world: World
 
         async def cutting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
                 request = await reader.readuntil(b"\r\n\r\n")
                 key = next(line for line in request.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key:"))
-                answer = _handshake(key.split(b":", 1)[1].strip()) + b"\x82\x7e\x01\x00" + bytes(256)
-                writer.write(answer[: cuts[0] % len(answer)])
+                answer = _handshake(key.split(b":", 1)[1].strip()) + message
+                assert len(answer) == last
+                writer.write(answer[: cuts[0]])
                 cuts[0] += 1
                 world.relay.running(name).failures = 0  # else it is looked after once an hour
                 await writer.drain()
@@ -342,15 +347,18 @@ async def test_a_host_that_hangs_up_at_every_byte_harms_nobody(tmp_path: Path) -
 
         server = await asyncio.start_server(cutting, "127.0.0.1", 0)
         name = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        people.put(torn.did, torn.key, f"http://{name}")
         async with server, World(tmp_path, people, crawl=(good.name,), first_pause=0.0) as world:
             await world.relay.add_host(name)
-            await until(lambda: cuts[0] > 400, "400 cuts")
+            await until(lambda: cuts[0] > last - 2, f"{last} cuts")
+            before = world.log.head(torn.did) if cuts[0] <= last else None
+            await until(lambda: world.log.head(torn.did) is not None)
             await good.say(member.write())
             await world.taken(good)
 
-            assert cuts[0] > 400
-            assert len(await world.entries()) == 2
-            assert set(world.dropped) <= {"host_unreachable", "host_closed", "frame_encoding"}
+            assert before is None, "a frame without its last byte was taken"
+            assert [entry.did for entry in await world.entries() if isinstance(entry, Commit)].count(torn.did) == 1
+            assert set(world.dropped) <= {"host_unreachable", "host_closed", "seq_stale"}
 
 
 def _handshake(key: bytes) -> bytes:
