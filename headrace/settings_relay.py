@@ -50,6 +50,9 @@ class RelaySettings(BaseSettings):
     relay_repo_limit: Annotated[int, Field(ge=1_000_000)] = Field(
         100_000_000, description="Largest repo that is fetched, bytes; four at once are held in memory."
     )
+    relay_tee: Path | None = Field(
+        None, description="Directory of archives: every frame that hosts send is kept there too, a folder a host."
+    )
     relay_backfill_per_second: Annotated[float, Field(gt=0, le=1_000)] = Field(
         8.0, description="Requests that a backfill sends to one host in a second."
     )

@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 
 from headrace.metrics.backfill import BackfillCollector
 from headrace.metrics.relay import RelayCollector
+from headrace.metrics.tee import TeeCollector
 from headrace.running import Running
 from headrace.settings import Settings, SettingsError, where
+from headrace.tee import ArchiveTee
 from ingest.identity.did_doc import DidDocument
 from ingest.identity.resolver import DidResolver, IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
@@ -68,6 +70,12 @@ async def crawl(
         claimed = document.handles[0]
         return claimed if await resolver.handle(claimed, refresh=fresh) == did else None
 
+    tee: ArchiveTee | None = None
+    if settings.relay_tee is not None:
+        tee = ArchiveTee(settings.relay_tee, dids or resolver)
+        running.push(tee.close)
+        running.keep(tee.run(), "tee")
+        running.registry.register(TeeCollector(tee))
     relay = await Relay.open(
         RelayParts(
             path=settings.data / FILE,
@@ -77,6 +85,7 @@ async def crawl(
             verifier=await _verifier(running, settings.relay_processes),
             outgoing=outgoing,
             hosted=hosted,
+            tee=tee,
             settings=RelaySettings(
                 ours=ours,
                 private=private,

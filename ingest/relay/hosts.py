@@ -7,7 +7,7 @@ the file (`ingest.relay.hosts_store`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import structlog
 
@@ -21,7 +21,10 @@ _log = structlog.get_logger()
 
 
 class Hosts:
-    """Iterates as they came. `subscribed` makes a host's subscription; `ended` is told of each that ends by itself."""
+    """Iterates as they came. `subscribed` makes a host's subscription; `ended` is told of each that ends by itself.
+
+    `teed` returns once the tee has what cursors may pass.
+    """
 
     def __init__(
         self,
@@ -30,11 +33,13 @@ class Hosts:
         ended: Callable[[asyncio.Task[None]], None],
         *,
         accounts: int,
+        teed: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._subscribed = subscribed
         self._ended = ended
         self._accounts = accounts
+        self._teed = teed
         self._hosts: dict[str, Host] = {}
         self._by_number: dict[int, str] = {}
         self._subscriptions: dict[str, tuple[Subscription, asyncio.Task[None]]] = {}
@@ -69,6 +74,7 @@ class Hosts:
     async def change(self, host: Host, row: HostRow) -> Host:
         """Another row: the host begins anew where its messages under way end."""
         await self._stop(host.name)
+        await self._teed()
         cursor = host.progress.reached
         self._store.put_cursor(host.name, cursor)
         self._store.flush()
@@ -94,10 +100,14 @@ class Hosts:
         if running is not None:
             running[0].cut()
 
-    def put_cursors(self) -> None:
-        """HOT for many hosts: no more than a look at each."""
+    def reached(self) -> dict[str, int | None]:
+        """What cursors may say now, by host."""
+        return {host.name: host.progress.reached for host in self}
+
+    def put_cursors(self, upto: Mapping[str, int | None] | None = None) -> None:
+        """HOT for many hosts: no more than a look at each. `upto`: what `reached` said before."""
         for host in self:
-            reached = host.progress.reached
+            reached = host.progress.reached if upto is None else upto.get(host.name, host.row.cursor)
             if reached != host.row.cursor:
                 host.row = host.row._replace(cursor=reached)
                 self._store.put_cursor(host.name, reached)

@@ -16,6 +16,7 @@ from ingest.relay.backfill_settings import BackfillSettings
 from ingest.relay.intake_ports import HandleOf
 from ingest.relay.outgoing import Outgoing
 from ingest.relay.repo_diff import RepoLog
+from ingest.relay.tee import Tee
 from ingest.relay.verifier import Verifier
 
 SAVE_SECONDS = 4.0  # as the reference relay
@@ -57,3 +58,4 @@ class RelayParts:
     hosted: Callable[[str], bool]
     settings: RelaySettings
     now: Callable[[], int] = lambda: time.time_ns() // 1000
+    tee: Tee | None = None

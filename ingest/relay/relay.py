@@ -7,7 +7,7 @@ end, after what they cover is in the log. Does not own the log, HTTP, nor who ma
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
 
 from ingest.relay.admission import Admission, banned_host
@@ -26,6 +26,7 @@ from ingest.relay.resync import Resync
 from ingest.relay.seen_accounts import SeenAccounts
 from ingest.relay.strangers import Strangers
 from ingest.relay.subscription import Host, Subscription
+from ingest.relay.tee import Teed
 from schemas.crash import point
 from schemas.errors import Refused
 from schemas.syntax import Did
@@ -77,7 +78,9 @@ class Relay:
             first_pause=settings.first_pause,
         )
         self._accounts = SeenAccounts(self.store, parts.log, self.resync.holds)
-        self._hosts = Hosts(self.store, self._subscription, self._ended, accounts=settings.host_accounts)
+        self._hosts = Hosts(
+            self.store, self._subscription, self._ended, accounts=settings.host_accounts, teed=self._teed
+        )
         self.backfills, self._backfill_store = backfills(
             parts, self.intake, self.resync, host_of=self._hosts.get, allowed=self._allowed
         )
@@ -110,10 +113,13 @@ class Relay:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._hosts.put_cursors()
-            await self.lines.close()
-            self._backfill_store.close()
-            self.store.close()
+            try:
+                await self._teed()
+                self._hosts.put_cursors()
+            finally:
+                await self.lines.close()
+                self._backfill_store.close()
+                self.store.close()
 
     @property
     def known(self) -> Iterable[Host]:
@@ -221,10 +227,11 @@ class Relay:
         return self._hosts.add(row)
 
     def _subscription(self, host: Host) -> Subscription:
+        outgoing, tee = self._parts.outgoing, self._parts.tee
         return Subscription(
             host,
             self.intake,
-            self._parts.outgoing,
+            outgoing if tee is None else Teed(outgoing, tee, host.name),
             backlog=self._settings.backlog,
             first_pause=self._settings.first_pause,
         )
@@ -232,11 +239,18 @@ class Relay:
     async def _save_often(self) -> None:
         while True:
             await asyncio.sleep(self._settings.save_seconds)
-            self.save()
+            reached = self._hosts.reached() if self._parts.tee is not None else None
+            await self._teed()
+            self.save(reached)
 
-    def save(self) -> None:
-        """Cursors, and what belongs to them. HOT for many hosts: no more than a look at each."""
-        self._hosts.put_cursors()
+    async def _teed(self) -> None:
+        """What has come up to now is on the tee's disk: cursors may pass it."""
+        if self._parts.tee is not None:
+            await self._parts.tee.flush()
+
+    def save(self, upto: Mapping[str, int | None] | None = None) -> None:
+        """Cursors (`upto` those), and what belongs to them. HOT for many hosts: no more than a look at each."""
+        self._hosts.put_cursors(upto)
         point("relay.before_cursors")
         self.store.flush()
         point("relay.after_cursors")

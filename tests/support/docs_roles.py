@@ -21,6 +21,7 @@ from headrace.metrics.pds import PdsCollector
 from headrace.metrics.process import LanesCollector, RiverCollector
 from headrace.metrics.relay import RelayCollector
 from headrace.metrics.relay_log import RelayLogCollector
+from headrace.metrics.tee import TeeCollector
 from headrace.river import NOWHERE
 from ingest.identity.breaker import Breaker
 
@@ -52,6 +53,7 @@ _relay: Any = SimpleNamespace(
 )
 _relay_log: Any = SimpleNamespace(appended=0, rejected=Counter(), undecided=0, refused=0, repeated=0)
 _backfills: Any = SimpleNamespace(waiting=0, became=Counter())
+_tee: Any = SimpleNamespace(teed=0, again=0, undocumented=0, waiting_bytes=0)
 _pds: Any = SimpleNamespace(open_account_files=0)
 
 
@@ -69,7 +71,8 @@ def registries() -> dict[str, CollectorRegistry]:
         "firehose": _registry(bare, FirehoseCollector(_reader)),
         "appview": _registry(asking, store, IdentityCollector(None, _directory, None)),
         "relay": _registry(
-            asking, room, who, RelayCollector(_relay), BackfillCollector(_backfills), RelayLogCollector(_relay_log)
+            *(asking, room, who, RelayCollector(_relay), BackfillCollector(_backfills), TeeCollector(_tee)),
+            RelayLogCollector(_relay_log),
         ),
     }
     for role in ("pds", "firehose", "appview", "relay"):
