@@ -24,7 +24,7 @@ from headrace.load.archive.reader import Archive
 from headrace.load.output import write_all
 from headrace.load.plan import Plan
 from headrace.load.plan_file import PlanError
-from headrace.load.players import PlayerError
+from headrace.load.player import PlayerError
 from headrace.load.population import SetUpError
 from headrace.load.progress import Progress
 from headrace.load.report import report
@@ -42,6 +42,10 @@ def run(
     target: Annotated[
         str | None, Parameter(help="Load this server; of another machine only if the plan says so too.")
     ] = None,
+    kafka: Annotated[
+        str | None, Parameter(help="With --cql: start the roles of a cluster on this broker, as host:port.")
+    ] = None,
+    cql: Annotated[str | None, Parameter(help="The CQL store of that cluster, as host:port.")] = None,
     out: Annotated[Path, Parameter(help="Directory of result.json, report.html and *.hgrm.")] = Path("load-report"),
     short: Short = False,
     seed: Annotated[int | None, Parameter(help="Instead of the plan's.")] = None,
@@ -52,7 +56,7 @@ def run(
 ) -> int:
     """Run a plan; exit code 1 when one of its criteria fails, 2 when it cannot be run."""
     try:
-        found = aimed(plan_file.read(plan_file.find(plan), short=short), target)
+        found = aimed(plan_file.read(plan_file.find(plan), short=short), target, kafka, cql)
         named = _named(process or [])
         if seed is not None:
             found = msgspec.structs.replace(found, seed=seed)

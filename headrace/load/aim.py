@@ -15,9 +15,11 @@ from headrace.load.plan import Plan
 from headrace.load.plan_file import PlanError
 
 
-def aimed(plan: Plan, on_command_line: str | None) -> Plan:
+def aimed(plan: Plan, on_command_line: str | None, kafka: str | None = None, cql: str | None = None) -> Plan:
     """The plan with its target decided. Raises PlanError."""
     target = plan.target
+    if kafka is not None or cql is not None or target.start == "cluster":
+        return _cluster(plan, on_command_line, kafka, cql)
     if on_command_line is not None or target.url:
         url = target_url(target.url, on_command_line)
         target = replace(target, start="none", url=url)
@@ -26,6 +28,28 @@ def aimed(plan: Plan, on_command_line: str | None) -> Plan:
     if plan.players and target.start == "none":
         raise PlanError(f"{plan.name}: players need a target that the run starts itself (start = 'embedded')")
     return replace(plan, target=target)
+
+
+def _cluster(plan: Plan, url: str | None, kafka: str | None, cql: str | None) -> Plan:
+    """Roles that the run starts, on a broker and a store that are there. Players are relays: no role has a hook."""
+    target = plan.target
+    if url is not None or target.url:
+        raise PlanError(
+            f"{plan.name}: --target names a server that is there, --kafka and --cql start roles: choose one"
+        )
+    for name, in_plan, said in (("kafka", target.kafka, kafka), ("cql", target.cql, cql)):
+        address = said or in_plan
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise PlanError(f"{plan.name}: expected --{name} host:port of what is there, found {address or 'nothing'}")
+        if not is_here(host.strip("[]")) and in_plan != said:
+            raise PlanError(
+                f"{address} is not on this machine: name it twice, as `{name}` in the plan's [target] and with --{name}"
+                f" (plan: {in_plan or 'none'}; command line: {said or 'none'}). Ask its owner first"
+            )
+    found = replace(target, start="cluster", kafka=kafka or target.kafka, cql=cql or target.cql)
+    players = {name: replace(each, through="relay") for name, each in plan.players.items()}
+    return replace(plan, target=found, players=players)
 
 
 def target_url(in_plan: str, on_command_line: str | None) -> str:

@@ -21,12 +21,14 @@ Write = Literal["post", "reply", "like", "repost", "follow", "unlike", "createAc
 class Target(Struct, frozen=True, forbid_unknown_fields=True):
     """What is put under load: a process that the run starts, or a server that is there."""
 
-    start: Literal["embedded", "none"] = "embedded"
+    start: Literal["embedded", "cluster", "none"] = "embedded"
     url: str = ""  # XRPC of PDS and AppView; of another machine only when --target says the same
+    kafka: str = ""  # host:port of a broker that is there, for a cluster; --kafka says it too
+    cql: str = ""  # host:port of a CQL store that is there, for a cluster; --cql says it too
     ops: str = ""  # where its Prometheus metrics are, if anywhere
     handle_domain: str = ".test"
     invite_code: str = ""
-    settings: dict[str, str | int | float | bool] = field(default_factory=dict)  # of `headrace up`
+    settings: dict[str, str | int | float | bool] = field(default_factory=dict)  # of what is started
 
 
 class Population(Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,9 +92,10 @@ class Writers(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Players(Struct, frozen=True, forbid_unknown_fields=True):
-    """An archive put into the log of a target that runs here, through its ingest hook."""
+    """An archive that a target of this run's own takes in."""
 
     rate: Positive  # frames a second
+    through: Literal["log", "relay"] = "log"  # its ingest hook; or a relay, which the target reads and verifies
     archive: str = ""  # a directory; none: it is synthesised
     accounts: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
     begin: NotNegative = 0.0

@@ -1,8 +1,7 @@
 """Players: an archive's frames put into the log of a target of this run's own, through its ingest hook, at a rate.
 
 Frames are due like requests, and sent when they are; a target that takes them more slowly is seen by when the last was
-taken. Does not own the archive (`archive/`), its synthesis (`synthesis/`) nor archives served to relays
-(`serve_archive.py`).
+taken. Does not own the archive (`archive/`), its synthesis (`synthesis/`) nor players that are relays (`upstream.py`).
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from headrace.load.archive.blocks import Kind
 from headrace.load.archive.reader import ALL, Archive, Wanted
 from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter
 from headrace.load.plan import Plan, Players
+from headrace.load.player import PlayerError
 from headrace.load.result import Player
 from headrace.load.synthesis.pool import SynthesisStoppedError, synthesise
 from headrace.load.synthesis.steps import START, Population
@@ -32,10 +32,6 @@ from schemas.errors import Refused
 _FRAMES = frozenset({Kind.COMMIT, Kind.SYNC, Kind.IDENTITY, Kind.ACCOUNT})
 _AT_ONCE = 64  # frames of one piece before the load
 _PIECE = 0.02  # seconds of frames sent at once
-
-
-class PlayerError(Exception):
-    """An archive cannot be played: the message says why."""
 
 
 def archive_of(name: str, plan: Plan, folder: Path, workers: int, stop: Event) -> Archive:

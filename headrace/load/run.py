@@ -7,22 +7,19 @@ Does not own any of these (`target.py`, `population.py`, `clients.py`, `players.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event as Stop
 from typing import Any, TypeVar
 
 from headrace.load import machine
-from headrace.load.archive.reader import Archive
 from headrace.load.clients import Clients
 from headrace.load.criteria import verdicts
 from headrace.load.final import compare_counts, look_again, settled
 from headrace.load.plan import Plan
-from headrace.load.players import Playing, archive_of
+from headrace.load.plays import Plays
 from headrace.load.population import Builder
 from headrace.load.progress import Progress, State
 from headrace.load.result import Checks, Event, Player, Result
@@ -67,18 +64,22 @@ class Run:
         """Raises TargetError, SetUpError, PlayerError, StoppedError: then there was no load, and nothing to report."""
         facts = machine.facts()
         try:
-            await self._target.start()
-            return await self._loaded(facts)
+            async with Plays(self._plan, self._folder, self._progress.say) as plays:
+                await self._unless_stopped(self._start(plays))
+                return await self._loaded(facts, plays)
         finally:
             await self._target.close()
 
-    async def _loaded(self, facts: dict[str, str]) -> Result:
+    async def _start(self, plays: Plays) -> None:
+        await self._target.start(await plays.serve())
+
+    async def _loaded(self, facts: dict[str, str], plays: Plays) -> Result:
         plan, begun = self._plan, time.monotonic()
         tag = f"t{secrets.token_hex(4)}"
         world = await self._unless_stopped(Builder(plan, self._target.url, tag, self._progress.say).build())
         made = time.monotonic() - begun
         world.save(self._folder / "world")
-        playing = await self._unless_stopped(self._prepared())
+        await self._unless_stopped(plays.prepare(self._target))
         started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._begin = time.monotonic() + _START_SECONDS
         clients = Clients(plan, self._target.url, self._folder / "world", self.series)
@@ -91,13 +92,13 @@ class Run:
             sampler.restart(self._begin)
             await clients.start(self._begin)
             tasks += [asyncio.create_task(each) for each in (self._break(), self._watch(clients), self._show(sampler))]
-            players = [asyncio.create_task(each.run(self._begin, plan.load.seconds)) for each in playing]
+            players = plays.begin(self._target, self._begin)
             await clients.finished()
             ended = min(time.monotonic() - self._begin, plan.load.seconds)
             await self._rest(players)
-            if not self._target.is_dead:
+            if not self._target.dead:
                 if self._target.ops:
-                    settled_seconds = await settled(sampler.ask, plan.load.settle)
+                    settled_seconds = await settled(sampler.ask_afresh, plan.load.settle)
                 if self._target.ops and settled_seconds is None:
                     self._notes.append("the views had not seen everything when the run ended: nothing was compared")
                 elif plan.checks is not None:
@@ -149,32 +150,11 @@ class Run:
                 task.cancel()
             await asyncio.gather(working, stopping, return_exceptions=True)
 
-    async def _prepared(self) -> list[Playing]:
-        plan = self._plan
-        found = []
-        for name, players in plan.players.items():
-            self._progress.say(f"making ready what {name} plays")
-            archive = await self._archive(name)
-            playing = Playing(name, players, archive, self._target.data)
-            await asyncio.to_thread(playing.prepare)
-            count = await playing.found()
-            self._progress.say(f"{name}: {count} frames of accounts that came into being")
-            found.append(playing)
-        return found
-
-    async def _archive(self, name: str) -> Archive:
-        """What a player plays. A thread makes it, which is told when nobody waits for it any more."""
-        stop = Stop()
-        try:
-            return await asyncio.to_thread(archive_of, name, self._plan, self._folder, os.cpu_count() or 1, stop)
-        finally:
-            stop.set()
-
     async def _ready(self, sampler: Sampler) -> None:
         """The load begins when the set-up has passed through."""
         await asyncio.sleep(0.1)  # the sampler has its session
         if self._target.ops:
-            took = await settled(sampler.ask, _SET_UP_SETTLES)
+            took = await settled(sampler.ask_afresh, _SET_UP_SETTLES)
             self._progress.say(f"views have seen the set-up after {took:.1f} s" if took else "views are behind")
 
     async def _rest(self, players: list[asyncio.Task[Player]]) -> None:
@@ -195,19 +175,19 @@ class Run:
 
     async def _watch(self, clients: Clients) -> None:
         """End the load early when the target has died and nothing in the plan will start it again, or when told to."""
-        noted = False
+        noted: set[str] = set()
         while True:
             await asyncio.sleep(0.1)
             if self._stop.is_set():
                 self._notes.append("the run was stopped early")
                 break
-            if not self._target.is_dead:
-                noted = False
+            dead = self._target.dead
+            for name in sorted(set(self._target.unexpectedly_dead) - noted):
+                self._note(f"{name} ended by itself", planned=False)
+                self._notes.append(f"the last words of {name}: {self._target.last_words()[-500:]}")
+            noted = set(dead)
+            if not dead:
                 continue
-            if not noted and not self._target.expected_dead:
-                self._note("target ended by itself", planned=False)
-                self._notes.append(f"the target's last words: {self._target.last_words()[-500:]}")
-            noted = True
             now = time.monotonic() - self._begin
             if not any(fault.do == "restart" and fault.at >= now - _GRACE for fault in self._plan.faults):
                 self._notes.append("the load was ended early: the target had died")

@@ -19,13 +19,14 @@ from headrace.load.result import Lag, Process, Sample
 _BEHIND, _SECONDS = "headrace_views_behind_entries", "headrace_views_freshness_seconds"
 _LINE = re.compile(r"^([a-z_]+)(?:\{[^}]*\})? ([0-9.eE+-]+)$", re.MULTILINE)
 _TIMEOUT = aiohttp.ClientTimeout(total=2)
+_LOOKS = aiohttp.ClientTimeout(total=60)  # at the broker and the store
 _MOST = 20_000  # samples of a process: five hours and a half
 
 
 class Sampler:
     """`pids` are asked each time: processes come and go. `begin` is of CLOCK_MONOTONIC."""
 
-    def __init__(self, pids: Callable[[], dict[str, int]], ops: Callable[[], str], begin: float) -> None:
+    def __init__(self, pids: Callable[[], dict[str, int]], ops: Callable[[], list[str]], begin: float) -> None:
         self._pids, self._ops, self._begin = pids, ops, begin
         self._known: dict[int, psutil.Process] = {}
         self._samples: dict[str, list[Sample]] = {}
@@ -51,21 +52,40 @@ class Sampler:
         return [Process(name, samples) for name, samples in self._samples.items()]
 
     async def ask(self) -> Lag | None:
-        """What the metrics say now, if they are there."""
-        if not self._ops() or self._session is None:
+        """What the metrics say now, if they are there; each process of a cluster that says it speaks of the whole."""
+        session = self._session
+        if session is None:
             return None
-        try:
-            async with self._session.get(f"{self._ops()}/metrics") as response:
-                text = await response.text() if response.status == 200 else ""
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return None  # the target's deaths are counted elsewhere
-        found = {name: float(value) for name, value in _LINE.findall(text) if name in {_BEHIND, _SECONDS}}
-        if _BEHIND not in found:
+        said = await asyncio.gather(*(self._said(session, each) for each in self._ops()))
+        found = [each for each in said if _BEHIND in each]
+        if not found:
             return None
-        lag = Lag(self._now(), found[_BEHIND], found.get(_SECONDS, 0.0))
+        seconds = max(each.get(_SECONDS, 0.0) for each in found)
+        lag = Lag(self._now(), max(each[_BEHIND] for each in found), seconds)
         if len(self.lags) < _MOST:
             self.lags.append(lag)
         return lag
+
+    async def ask_afresh(self) -> Lag | None:
+        """As `ask`, after each process has looked anew: the metrics of a cluster are those of its last look."""
+        session = self._session
+        if session is None:
+            return None
+        try:
+            for ops in self._ops():
+                async with session.get(f"{ops}/status", timeout=_LOOKS) as response:
+                    await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return None  # the target's deaths are counted elsewhere
+        return await self.ask()
+
+    async def _said(self, session: aiohttp.ClientSession, ops: str) -> dict[str, float]:
+        try:
+            async with session.get(f"{ops}/metrics") as response:
+                text = await response.text() if response.status == 200 else ""
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return {}  # the target's deaths are counted elsewhere
+        return {name: float(value) for name, value in _LINE.findall(text) if name in {_BEHIND, _SECONDS}}
 
     def last(self) -> dict[str, Sample]:
         return {name: samples[-1] for name, samples in self._samples.items() if samples}

@@ -45,9 +45,10 @@ class ArchiveHost:
         port: int = 0,
         loops: int | None = 1,
         rename: bool = True,
+        whole: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`loops` None goes on for ever. Raises Refused when there is no archive."""
+        """`loops` None goes on for ever; `whole`: all, not what comes now, for who has no cursor. Raises Refused."""
         self.archive = Archive(directory)
         self.url = ""
         self.sent = 0
@@ -58,6 +59,7 @@ class ArchiveHost:
         self._port = port
         self._loops = loops
         self._rename = rename
+        self._whole = whole
         self._clock = clock
         self._started: float | None = None
         self._played = Played(self.archive)
@@ -132,14 +134,15 @@ class ArchiveHost:
 
     async def _send(self, ws: web.WebSocketResponse, cursor: int | None) -> None:
         assert self._started is not None
-        joined = 0.0 if cursor is not None or self._pace is flat_out else self._clock() - self._started
+        from_now = cursor is None and not self._whole and self._pace is not flat_out
+        joined = self._clock() - self._started if from_now else 0.0
         events = self._events(-1 if cursor is None else cursor)
         while batch := await asyncio.to_thread(_some, events):
             for number, at, frame in batch:
-                due = self._pace(number, at)
-                if due < joined:
+                if self._pace(number, at) < joined:
                     continue  # without a cursor a subscriber begins with what comes now
-                while (wait := self._started + due - self._clock()) > 0:  # noqa: ASYNC110 - a clock tells nobody
+                # A pace may change its mind while we wait: a run says late when its load begins.
+                while (wait := self._started + self._pace(number, at) - self._clock()) > 0:  # noqa: ASYNC110
                     await asyncio.sleep(min(wait, _TICK))
                 await ws.send_bytes(frame)
                 self.sent += 1

@@ -1,128 +1,121 @@
-"""The target of a run: a `headrace up` of its own in a directory of its own, or a server that is there.
+"""The target of a run: a `headrace up` or the roles of a cluster of its own, or a server that is there.
 
-Started again it has the same ports and files. Faults are done to processes by their ids, and to no others. Does not
-own which targets may be aimed at (`aim.py`) nor when faults come (`run.py`).
+Faults are done to processes by their ids, and to no others. Does not own a process (`started.py`), what a cluster's
+roles are and what they leave (`cluster.py`), which targets may be aimed at (`aim.py`) nor when faults come (`run.py`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import ctypes
 import os
 import signal
-import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
-import msgspec
-
+from headrace.load.cluster import OwnCluster
 from headrace.load.plan import Target
+from headrace.load.started import Setting, Started, TargetError
+
+__all__ = ["RunningTarget", "TargetError"]
 
 READY_SECONDS = 120.0
-_STOP_SECONDS = 20.0
-_PR_SET_PDEATHSIG = 1
-_OF_LOAD = {"rate_limit_scale": "1000000"}  # or the limits of one address are what is measured
+_OF_LOAD: Mapping[str, Setting] = {"rate_limit_scale": "1000000"}  # or the limits of one address are what is measured
 _SIGNALS = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP, "continue": signal.SIGCONT}
-
-
-class TargetError(Exception):
-    """The target could not be started: the message has its last words."""
-
-
-class Addresses(msgspec.Struct):
-    xrpc: str
-    plc: str
-    ops: str
+_MAIN = "target"
 
 
 class RunningTarget:
-    """`pids` are processes by name: the one that was started, and those that the command line named."""
+    """`pids` are processes by name: those that were started, and those that the command line named."""
 
     def __init__(self, target: Target, url: str, folder: Path, named: dict[str, int]) -> None:
-        self._target, self._folder = target, folder
-        self._named = named
-        self._process: Process | None = None
-        self._log: IO[bytes] | None = None
-        self._addresses: Addresses | None = None
-        self.url, self.ops = url, target.ops.rstrip("/")
-        self.data = folder / "data"
-        self.expected_dead = False
+        self._target, self._folder, self._named = target, folder, named
+        self._cluster: OwnCluster | None = None
+        self._started: dict[str, Started] = {}
+        self._url = url
+        self._expected: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        """Where clients go: PDS and AppView."""
+        if self._cluster is not None:
+            return self._cluster.url
+        return self._started[_MAIN].addresses["xrpc"].rstrip("/") if self._started else self._url
+
+    @property
+    def plc(self) -> str:
+        """The did:plc directory of a target that the run started."""
+        return self._of("plc" if self._cluster else _MAIN).addresses["plc"].rstrip("/")
+
+    @property
+    def relay(self) -> str:
+        """Where what reads other hosts shows its metrics, of a target that the run started."""
+        return self._of("relay" if self._cluster else _MAIN).addresses["ops"].rstrip("/")
+
+    @property
+    def data(self) -> Path:
+        """The directory of `headrace up`."""
+        return self._started[_MAIN].data
+
+    @property
+    def ops(self) -> list[str]:
+        """Addresses of metrics, as far as they are known."""
+        found = [each.addresses.get("ops", "").rstrip("/") for each in self._started.values()]
+        return [each for each in found if each] or [each for each in [self._target.ops.rstrip("/")] if each]
 
     @property
     def pids(self) -> dict[str, int]:
-        own = {} if self._process is None else {"target": self._process.pid}
+        own = {name: each.pid for name, each in self._started.items() if each.pid is not None}
         return {**own, **self._named}
 
     @property
-    def starts(self) -> bool:
-        """Whether it is a process of this run's own."""
-        return self._target.start == "embedded"
+    def dead(self) -> list[str]:
+        """The started processes that have ended."""
+        return [name for name, each in self._started.items() if each.is_dead]
 
     @property
-    def is_dead(self) -> bool:
-        """Whether a process that was started has ended."""
-        return self._process is not None and self._process.returncode is not None
+    def unexpectedly_dead(self) -> list[str]:
+        """Those that no fault has ended."""
+        return [name for name in self.dead if name not in self._expected]
 
-    async def start(self) -> None:
-        """Return when it serves. Raises TargetError."""
-        if not self.starts:
-            return
-        ports = dict(zip(("port", "plc_port", "ops_port"), self._ports(), strict=True))
-        settings = {**_OF_LOAD, **self._target.settings, **ports}
-        flags = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
-        self._log = (self._folder / "target.log").open("ab")
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "headrace", "up", "--json", "--data", str(self.data), *flags),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=self._log,
-            preexec_fn=_die_with_parent,
-            start_new_session=True,  # Ctrl-C is for the run, which ends its target itself
-        )
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                self._addresses = msgspec.json.decode(await self._line(), type=Addresses)
-                while await self._line() != b"ready":
-                    pass
-        except (TimeoutError, msgspec.MsgspecError):
-            await self.close()
-            raise TargetError(f"the target did not get ready:\n{self.last_words()}") from None
-        self.url, self.ops = self._addresses.xrpc.rstrip("/"), self._addresses.ops.rstrip("/")
-        self.expected_dead = False
+    async def start(self, more: Mapping[str, Setting]) -> None:
+        """Return when it serves; `more` are settings that the run itself needs. Raises TargetError."""
+        settings = {**_OF_LOAD, **self._target.settings, **more}
+        if self._target.start == "cluster":
+            self._cluster = OwnCluster(self._target, self._folder, settings)
+            self._started = self._cluster.roles
+            await self._cluster.start()
+        elif self._target.start == "embedded":
+            one = Started(_MAIN, "up", self._folder / "target", settings, READY_SECONDS)
+            self._started = {_MAIN: one}
+            await one.start()
 
     async def close(self) -> None:
-        """End the process that was started, politely first, and leave those that were there."""
-        process = self._process
-        if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGCONT)  # a stopped one hears nothing else
-                process.terminate()
-            try:
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await process.wait()
-            except TimeoutError:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        if self._log is not None:
-            self._log.close()
+        """End the processes that were started, and leave those that were there. A cluster's stores are as before."""
+        for each in reversed(self._started.values()):
+            each.tell_to_end()
+        for each in self._started.values():
+            await each.close()
+        if self._cluster is not None:
+            await self._cluster.drop()
 
     async def do(self, fault: str, name: str) -> str:
         """Do a fault; the words for what was done. Raises TargetError when it cannot be started again."""
+        if self._cluster is not None and name == _MAIN:
+            name = self._cluster.MAIN
         if fault == "restart":
             begin = time.monotonic()
-            if not self.is_dead:
-                await self.close()
-            await self.start()
+            if name not in self._started:
+                return f"{name} is no process that this run started: nothing was done"
+            await self._started[name].close()
+            await self._started[name].start()
+            self._expected.discard(name)
             return f"{name} started again in {time.monotonic() - begin:.1f} s"
         number = _SIGNALS[fault]
         pid = self.pids.get(name)
         if pid is None:
             return f"{name} is no process of this run: nothing was done"
-        self.expected_dead = self.expected_dead or (fault == "kill" and name == "target")
+        if fault == "kill" and name in self._started:
+            self._expected.add(name)
         try:
             os.kill(pid, number)
         except ProcessLookupError:
@@ -130,25 +123,9 @@ class RunningTarget:
         return f"{name} was sent {number.name}"
 
     def last_words(self) -> str:
-        path = self._folder / "target.log"
-        return path.read_text(errors="replace")[-2000:] if path.exists() else ""
+        return "\n".join(self._started[name].last_words() for name in self.dead)
 
-    def _ports(self) -> tuple[str, str, str]:
-        """Free ones at first, the same ones again: accounts' DID documents name them."""
-        if self._addresses is None:
-            return "0", "0", "0"
-        found = (self._addresses.xrpc, self._addresses.plc, self._addresses.ops)
-        xrpc, plc, ops = (each.rstrip("/").rpartition(":")[2] for each in found)
-        return xrpc, plc, ops
-
-    async def _line(self) -> bytes:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
-        if not line:
-            raise TimeoutError
-        return line.strip()
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    def _of(self, name: str) -> Started:
+        if name not in self._started:
+            raise TargetError(f"there is no {name} that this run started")
+        return self._started[name]

@@ -126,6 +126,43 @@ def test_a_plan_that_starts_nothing_needs_a_target() -> None:
         aimed(plan(start="none"), None)
 
 
+def test_a_broker_and_a_store_of_this_machine_make_a_cluster_whose_players_are_relays() -> None:
+    found = aimed(parse('name = "x"\n[players.p]\nrate = 1\n', "x"), None, "127.0.0.1:9092", "localhost:9042")
+
+    assert (found.target.start, found.target.kafka, found.target.cql) == ("cluster", "127.0.0.1:9092", "localhost:9042")
+    assert found.players["p"].through == "relay"
+
+
+@pytest.mark.parametrize("kafka", ["", "192.0.2.7:9093"])
+def test_a_broker_elsewhere_must_be_named_twice(kafka) -> None:
+    text = f'name = "x"\n[target]\nkafka = "{kafka}"\n[readers.a]\nrate = 1\n'
+
+    with pytest.raises(PlanError, match="name it twice, as `kafka`"):
+        aimed(parse(text, "x"), None, "192.0.2.7:9092", "127.0.0.1:9042")
+
+
+def test_a_store_elsewhere_that_is_named_twice_is_aimed_at() -> None:
+    text = 'name = "x"\n[target]\nkafka = "192.0.2.7:9092"\ncql = "192.0.2.7:9042"\n[readers.a]\nrate = 1\n'
+    found = aimed(parse(text, "x"), None, "192.0.2.7:9092", "192.0.2.7:9042")
+
+    assert found.target.start == "cluster"
+    with pytest.raises(PlanError, match="name it twice, as `cql`"):
+        aimed(parse(text, "x"), None, "192.0.2.7:9092", None)
+
+
+@pytest.mark.parametrize(
+    "words", [(None, "127.0.0.1:1", None), (None, None, "127.0.0.1:1"), (None, "here", "127.0.0.1:1")]
+)
+def test_a_cluster_needs_both_addresses(words) -> None:
+    with pytest.raises(PlanError, match="host:port of what is there"):
+        aimed(plan(), *words)
+
+
+def test_a_server_and_a_cluster_are_not_aimed_at_together() -> None:
+    with pytest.raises(PlanError, match="choose"):
+        aimed(plan(), "http://127.0.0.1:1", "127.0.0.1:1", "127.0.0.1:2")
+
+
 def test_a_name_without_an_address_is_not_here() -> None:
     assert is_here("127.0.0.1")
     assert not is_here("192.0.2.7")

@@ -15,10 +15,13 @@ import orjson
 import psutil
 import pytest
 
+from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.plan_file import SHIPPED
 from headrace.load.progress import Progress
 from headrace.load.result import Result, read
 from headrace.load.run import Run
+from headrace.load.synthesis.pool import synthesise
+from headrace.load.synthesis.steps import Population
 from tests.support.network import Network
 
 PLAN = """
@@ -98,6 +101,45 @@ def test_the_shipped_plans_hold_in_short(tmp_path, name) -> None:
     result = read(tmp_path)
     assert result.short
     assert sum(result.checks.made.values()) > 0 or name == "migration-wave"
+
+
+def test_a_player_that_is_a_relay_is_read_verified_and_taken_in_whole(tmp_path) -> None:
+    text = """
+name = "relayed"
+[population]
+accounts = 4
+follows = 2
+[load]
+seconds = 5
+settle = 120
+timeout = 60
+[players.upstream]
+rate = 40
+accounts = 15
+through = "relay"
+[readers.all]
+rate = 5
+"""
+    done = load(tmp_path, text)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    (player,) = read(tmp_path / "out").players
+    assert (player.accepted, player.refused, player.error) == (player.sent, 0, "")
+    assert player.sent == 200
+
+
+def test_an_archive_whose_accounts_nobody_knows_is_refused(tmp_path) -> None:
+    with ArchiveWriter(tmp_path / "a", source="test") as writer:
+        synthesise(Population(seed=1, accounts=2, events=5), writer)
+    for path in (tmp_path / "a").glob("*.documents*"):
+        path.unlink()
+    player = f'[players.p]\nrate = 5\nthrough = "relay"\narchive = "{tmp_path / "a"}"\n'
+    text = f'name = "x"\n{player}[population]\naccounts = 2\n'
+
+    done = load(tmp_path, text)
+
+    assert done.returncode == 1
+    assert "holds no did:plc operations" in done.stderr
 
 
 def test_a_criterion_that_fails_is_the_exit_code(tmp_path) -> None:
@@ -232,7 +274,7 @@ async def test_counts_outside_of_what_was_done_are_wrong(likes, wrong, monkeypat
 @pytest.mark.parametrize(
     ("text", "begun"),
     [
-        ("[population]\naccounts = 100000\n", "data/running.json"),
+        ("[population]\naccounts = 100000\n", "target/data/running.json"),
         ("[population]\naccounts = 2\n[players.p]\nrate = 100000\n", "archive-p/*.frames"),
     ],
     ids=["the population is made", "an archive is made"],

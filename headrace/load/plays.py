@@ -1,0 +1,85 @@
+"""All players of a run: their archives, made before the target starts; what they need of it; and their beginning.
+
+Does not own how each plays (`players.py`, `upstream.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+from headrace.load.archive.reader import Archive
+from headrace.load.plan import Plan
+from headrace.load.players import Playing, archive_of
+from headrace.load.result import Player
+from headrace.load.started import Setting
+from headrace.load.target import RunningTarget
+from headrace.load.upstream import Upstream
+
+
+class Plays:
+    """Use as a context: relays are served in it."""
+
+    def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
+        self._plan, self._folder, self._say = plan, folder, say
+        self._stack = AsyncExitStack()
+        self._upstreams: list[Upstream] = []
+        self._playing: list[Playing] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def serve(self) -> dict[str, Setting]:
+        """Begin those that are relays; the settings with which the target reads them. Raises PlayerError."""
+        for name, players in self._plan.players.items():
+            if players.through == "relay":
+                made = Upstream(name, players, await self._archive(name))
+                self._upstreams.append(await self._stack.enter_async_context(made))
+        settings: dict[str, Setting] = {}
+        for upstream in self._upstreams:
+            settings.update(upstream.settings)
+        if self._upstreams:
+            settings["relay_upstreams"] = ",".join(str(each.settings["relay_upstreams"]) for each in self._upstreams)
+        return settings
+
+    async def prepare(self, target: RunningTarget) -> None:
+        """Before the load: synthetic networks come into being. Raises PlayerError."""
+        for name, players in self._plan.players.items():
+            if players.through == "log":
+                playing = Playing(name, players, await self._archive(name), target.data)
+                await asyncio.to_thread(playing.prepare)
+                self._founded(name, await playing.found())
+                self._playing.append(playing)
+        for upstream in self._upstreams:
+            self._founded(upstream.name, await upstream.found(target.plc, target.relay))
+
+    def begin(self, target: RunningTarget, begin: float) -> list[asyncio.Task[Player]]:
+        """Each of them, as a task. `begin` is of CLOCK_MONOTONIC."""
+        seconds = self._plan.load.seconds
+        return [
+            *(asyncio.create_task(each.run(begin, seconds)) for each in self._playing),
+            *(asyncio.create_task(each.run(target.relay, begin, seconds)) for each in self._upstreams),
+        ]
+
+    def _founded(self, name: str, frames: int) -> None:
+        self._say(f"{name}: {frames} frames of accounts that came into being")
+
+    async def _archive(self, name: str) -> Archive:
+        """What a player plays. A thread makes it, which is told when nobody waits for it any more."""
+        self._say(f"making ready what {name} plays")
+        stop = Event()
+        try:
+            return await asyncio.to_thread(archive_of, name, self._plan, self._folder, os.cpu_count() or 1, stop)
+        finally:
+            stop.set()

@@ -1,0 +1,82 @@
+"""Plans over a cluster that the run starts itself: they hold, their players are relays, and nothing is left of them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from headrace.load.leftovers import PREFIX, drop_keyspaces, drop_topics
+from headrace.load.result import read
+from ingest.log_kafka.client import KafkaSettings, new_admin
+from views.cql.session import CqlSession, CqlSettings
+
+pytestmark = pytest.mark.cluster
+ROLES = {"plc", "derive", "process", "appview", "firehose", "pds"}
+
+
+def run(out: Path, kafka: str, cql: tuple[str, int], *words: str) -> subprocess.CompletedProcess[str]:
+    where = ("--kafka", kafka, "--cql", f"{cql[0]}:{cql[1]}", "--out", str(out))
+    return subprocess.run(
+        [sys.executable, "-m", "headrace", "load", "run", *words, *where],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+async def left(kafka: str, cql: tuple[str, int]) -> set[str]:
+    admin = new_admin(KafkaSettings(servers=kafka))
+    await admin.start()
+    try:
+        topics = {name for name in await admin.list_topics() if name.startswith(PREFIX)}
+    finally:
+        await admin.close()
+    session = await CqlSession.connect(CqlSettings(hosts=(cql[0],), port=cql[1], keyspace="none"))
+    try:
+        found = await session.admin("SELECT keyspace_name FROM system_schema.keyspaces")
+    finally:
+        await session.close()
+    return topics | {name for (name,) in found if name.startswith(PREFIX)}
+
+
+def test_a_plan_holds_over_roles_that_the_run_starts(
+    tmp_path: Path, kafka_servers: str, cql_address: tuple[str, int]
+) -> None:
+    before = asyncio.run(left(kafka_servers, cql_address))
+    done = run(tmp_path, kafka_servers, cql_address, "seed-2024", "--short")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = read(tmp_path)
+    assert result.plan.target.start == "cluster"
+    assert result.checks.failed == {}
+    assert result.checks.made["counts of a post are what was done to it"] > 0
+    assert {each.name for each in result.processes if each.samples} == ROLES | {"client 1", "client 2"}
+    assert result.lags
+    assert result.settled_seconds is not None
+    assert asyncio.run(left(kafka_servers, cql_address)) <= before
+
+
+def test_players_of_a_cluster_are_relays_that_it_reads(
+    tmp_path: Path, kafka_servers: str, cql_address: tuple[str, int]
+) -> None:
+    done = run(tmp_path, kafka_servers, cql_address, "firehose-2024-peak", "--short")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = read(tmp_path)
+    (player,) = result.players
+    assert (player.accepted, player.refused, player.error) == (player.sent, 0, "")
+    assert player.accepted >= 400
+    assert {each.name for each in result.processes} >= ROLES | {"relay"}
+
+
+@pytest.mark.parametrize("name", ["headrace", "loads", ""])
+async def test_what_a_run_did_not_name_is_not_taken_away(name: str) -> None:
+    with pytest.raises(ValueError, match="it is not taken away"):
+        await drop_topics(KafkaSettings(servers="127.0.0.1:1", cluster=name))
+    with pytest.raises(ValueError, match="it is not taken away"):
+        await drop_keyspaces(CqlSettings(hosts=("127.0.0.1",), keyspace=name))
