@@ -34,6 +34,7 @@ class Network:
     settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     flags: Sequence[str] = ()
+    module: str = "headrace"
     url: str = ""
     plc_url: str = ""
     ops_url: str = ""
@@ -50,7 +51,7 @@ class Network:
 
     def start(self) -> Network:
         """Return when it has said `ready`; AssertionError with its log when it ends or stays silent."""
-        arguments = [sys.executable, "-m", "headrace", "up", "--json", "--data", str(self.data), *self.flags]
+        arguments = [sys.executable, "-m", self.module, "up", "--json", "--data", str(self.data), *self.flags]
         # Free ports at first, the same ones at a restart: accounts' DID documents name them.
         for name, address in (("port", self.url), ("plc_port", self.plc_url), ("ops_port", self.ops_url)):
             arguments += ["--set", f"{name}={address.rpartition(':')[2] or 0}"]

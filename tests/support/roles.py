@@ -37,6 +37,7 @@ class Role:
     environment: Mapping[str, str] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    module: str = "headrace"
 
     @property
     def log(self) -> Path:
@@ -57,7 +58,7 @@ class Role:
 
     def begin(self) -> Self:
         """Start it; `await_ready` says when it serves."""
-        arguments = [sys.executable, "-m", "headrace", self.name, "--json"]
+        arguments = [sys.executable, "-m", self.module, self.name, "--json"]
         ports = {"port": "xrpc", "plc_port": "plc", "ops_port": "ops"}
         settings = {
             name: self.addresses.get(listener, "").rpartition(":")[2] or "0" for name, listener in ports.items()
@@ -150,10 +151,11 @@ class RolesCluster:
             **settings,
         }
         self.roles: dict[str, Role] = {}
+        self.module = "headrace"
 
     def role(self, name: str, label: str = "", **more: str) -> Role:
         """A role that is to be started; `label` keeps several of one kind apart."""
-        made = Role(name, self.directory / (name + label), {**self.settings, **more})
+        made = Role(name, self.directory / (name + label), {**self.settings, **more}, module=self.module)
         self.roles[name + label] = made
         return made
 
