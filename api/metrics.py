@@ -47,6 +47,12 @@ class HttpMetrics:
             "Reads answered before the views held the viewer's own last write.",
             registry=registry,
         )
+        self.degraded = Counter(
+            "headrace_degraded_answers_total",
+            "Answers of an AppView that went without a part, as the store did not bring it in time.",
+            ["part"],
+            registry=registry,
+        )
         self.subscribers = Gauge("headrace_firehose_subscribers", "Open subscribeRepos connections.", registry=registry)
         self.frames = Counter(
             "headrace_firehose_frames_total", "Frames sent to subscribers of subscribeRepos.", registry=registry

@@ -95,6 +95,11 @@ class ClusterSettings(NetworkSettings):
     cql_epoch: Annotated[int, Field(ge=0, le=63)] = Field(
         0, description="Raised by one when the cluster's log is replaced, so that rows of the new one win."
     )
+    late_seconds: Annotated[float, Field(gt=0, le=30)] = Field(
+        2.0,
+        description="Seconds that an AppView waits for what an answer can do without (counts, the viewer's reactions"
+        " and follows, typeahead) before it leaves that out.",
+    )
     reads_at_once: Annotated[int, Field(ge=16, le=65_536)] = Field(
         256, description="Statements that an AppView has under way at the store, in all its requests."
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
+from api.appview.late import Part
 from api.appview.loader import Loader
 from views import author_feed, followers, follows_by_actor
 
@@ -12,7 +14,11 @@ Counts = dict[str, tuple[int, int, int]]
 
 
 async def load_counts(loaded: Loader, dids: Iterable[str], into: Counts) -> None:
-    wanted = list(dids)
+    """Nothing when they are late."""
+    await loaded.optional(Part.PROFILE_COUNTS, partial(_load, loaded, list(dids), into))
+
+
+async def _load(loaded: Loader, wanted: list[str], into: Counts) -> None:
     statics = loaded.store.statics
     follower = await statics(followers.TABLE, [(did, 0) for did in wanted])
     follow = await statics(follows_by_actor.TABLE, [(did,) for did in wanted])

@@ -7,10 +7,12 @@ they look.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
+from api.appview.late import InTime, Part, however_long
 from api.appview.relations import Pair, Relations
 from api.appview.together import Together
 from views import (
@@ -54,9 +56,10 @@ class _Wanted(NamedTuple):
 
 
 class Loader:
-    """All rows by what they are of; a key that was asked for and is not there holds None."""
+    """All rows by what they are of; a key that was asked for and is not there holds None, of what is late none does."""
 
     __slots__ = (
+        "_in_time",
         "_relations",
         "_run",
         "actors",
@@ -65,6 +68,7 @@ class Loader:
         "blocks",
         "counts",
         "follows",
+        "late",
         "likes",
         "postgates",
         "posts",
@@ -77,10 +81,13 @@ class Loader:
         "visible",
     )
 
-    def __init__(self, store: Store, viewer: str | None, together: Together) -> None:
+    def __init__(self, store: Store, viewer: str | None, together: Together, in_time: InTime = however_long) -> None:
         self.store = store
         self.viewer = viewer
         self._run = together
+        self._in_time = in_time
+        # What this answer goes without: of these nothing is said.
+        self.late: set[Part] = set()
         self.posts: dict[str, Row | None] = {}
         self.actors: dict[str, Row | None] = {}
         self.counts: dict[str, Row | None] = {}
@@ -140,15 +147,19 @@ class Loader:
                 if quote in rows:
                     quotes.append(quote)
         work = self._accounts(dids, related)
-        self._need(work, interactions.TABLE, self.counts, there)
+        missing = [uri for uri in there if uri not in self.counts]
+        if missing:
+            subjects = [(uri,) for uri in missing]
+            read = partial(self._fetch, interactions.TABLE, self.counts, missing, subjects)
+            work.append(self.optional(Part.COUNTS, read))
         uris = [uri for uri in full if rows.get(uri) is not None]
         roots = dict.fromkeys([(rows[uri] or ())[ROOT] or uri for uri in uris])
         if self.viewer is not None:
             viewer = self.viewer
             quotes += [uri for uri in uris if authors[uri] != viewer]
             keys = [likes_by_actor.key(viewer, uri) for uri in uris]
-            work.append(self._fetch(likes_by_actor.TABLE, self.likes, uris, keys))
-            work.append(self._fetch(reposts_by_actor.TABLE, self.reposts, uris, keys))
+            for table, into in ((likes_by_actor.TABLE, self.likes), (reposts_by_actor.TABLE, self.reposts)):
+                work.append(self.optional(Part.REACTIONS, partial(self._fetch, table, into, uris, keys)))
         self._restrictions(
             work,
             taken=[*there, *taken, *map(profile_uri, dids)],
@@ -166,6 +177,11 @@ class Loader:
         work = self._accounts(wanted, set(pairs))
         self._restrictions(work, taken=[*taken, *map(profile_uri, wanted)])
         await self._run(work)
+
+    async def optional(self, part: Part, read: Callable[[], Awaitable[None]]) -> None:
+        """Read what the answer can do without; once a part is late, nothing more of it is asked for."""
+        if part not in self.late and not await self._in_time(part, read()):
+            self.late.add(part)
 
     async def only_posts(self, uris: Iterable[str]) -> None:
         rows = self.posts
@@ -198,7 +214,8 @@ class Loader:
     def _accounts(self, dids: dict[str, None], pairs: set[Pair]) -> list[Any]:
         work: list[Any] = []
         self._need(work, actors.TABLE, self.actors, dids)
-        work += self._relations.missing(dids, pairs)
+        work += self._relations.missing_blocks(dids, pairs)
+        work += [self.optional(Part.FOLLOWS, each) for each in self._relations.missing_own_follows(dids)]
         return work
 
     def _restrictions(
@@ -235,7 +252,7 @@ class Loader:
                 if did is not None and did != owner:
                     following |= {(owner, did): None} if rules & FOLLOWING else {}
                     followed |= {(did, owner): None} if rules & FOLLOWERS else {}
-        work += self._relations.missing_follows(following, followed)
+        work += [read() for read in self._relations.missing_follows(following, followed)]
         self.roots |= {root: self.posts[root] for root in mentioning if root in self.posts}
         self._need(work, posts.TABLE, self.roots, mentioning)
         return work

@@ -28,18 +28,16 @@ def profile(loaded: Loader, did: str) -> bytes:
     return b"%b%b%b%b}" % (_opening(did, row), row[6], _associated(row, b""), _viewer(loaded, did, row))
 
 
-def detailed(loaded: Loader, did: str, followers: int, follows: int, posts: int) -> bytes:
-    """A profileViewDetailed."""
+def detailed(loaded: Loader, did: str, counts: tuple[int, int, int] | None) -> bytes:
+    """A profileViewDetailed; `counts` are of followers, follows and posts, None when they are late."""
     row = _row(loaded, did)
-    return b'%b%b%b%b%b,"followersCount":%d,"followsCount":%d,"postsCount":%d}' % (
+    return b"%b%b%b%b%b%b}" % (
         _opening(did, row),
         row[6],
         row[7],
         _associated(row, _NO_LISTS),
         _viewer(loaded, did, row),
-        followers,
-        follows,
-        posts,
+        b"" if counts is None else b',"followersCount":%d,"followsCount":%d,"postsCount":%d' % counts,
     )
 
 
@@ -91,7 +89,7 @@ def _viewer(loaded: Loader, did: str, row: Row) -> bytes:
         state = f'{state},"blocking":"{ours}"'
     elif theirs is None:
         # Who blocks and is blocked follows nobody.
-        following, followed_by = loaded.follows[ways[0]], loaded.follows[ways[1]]
+        following, followed_by = loaded.follows.get(ways[0]), loaded.follows.get(ways[1])
         if following is not None:
             state = f'{state},"following":"{following}"'
         if followed_by is not None:

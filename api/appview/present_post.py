@@ -8,6 +8,7 @@ from __future__ import annotations
 import orjson
 
 from api.appview import gates, present_actor, rules
+from api.appview.late import Part
 from api.appview.loader import QUOTE, ROOT, Loader
 from schemas.datetimes import from_micros
 from views import posts
@@ -58,27 +59,27 @@ class Posts:
         view, quote, labels = row[_VIEW], row[QUOTE], row[_LABELS]
         loaded = self._loaded
         author = loaded.authors[uri]
-        likes, reposts, replies, quotes, _ = loaded.counts[uri] or _NO_COUNTS
         gate = None if row[ROOT] is not None else gates.threadgate(loaded, uri)
-        return (
-            b'%b%b,"author":%b,"bookmarkCount":0,"replyCount":%d,"repostCount":%d,"likeCount":%d,"quoteCount":%d%b'
-            b',"labels":[%b]%b}'
-        ) % (
+        return (b'%b%b,"author":%b,"bookmarkCount":0%b%b,"labels":[%b]%b}') % (
             view,
             b"" if quote is None else b',"embed":%b' % self._embed(uri, row, 1),
             self.author(author),
-            replies,
-            reposts,
-            likes,
-            quotes,
+            self._counts(uri),
             b"" if loaded.viewer is None else self._viewer(uri, row, author),
             labels,
             b"" if gate is None else b',"threadgate":%b' % gate[gates.VIEW],
         )
 
+    def _counts(self, uri: str) -> bytes:
+        loaded = self._loaded
+        if Part.COUNTS in loaded.late and uri not in loaded.counts:
+            return b""
+        likes, reposts, replies, quotes, _ = loaded.counts[uri] or _NO_COUNTS
+        return b',"replyCount":%d,"repostCount":%d,"likeCount":%d,"quoteCount":%d' % (replies, reposts, likes, quotes)
+
     def _viewer(self, uri: str, row: Row, author: str) -> bytes:
         loaded = self._loaded
-        like, repost = loaded.likes[uri], loaded.reposts[uri]
+        like, repost = loaded.likes.get(uri), loaded.reposts.get(uri)
         state = _NEUTRAL + (b"true" if gates.embedding_disabled(loaded, uri) else b"false")
         reply_disabled = gates.reply_disabled(loaded, uri, row)
         if reply_disabled is not None:
@@ -119,18 +120,11 @@ class Posts:
         opening, embed = _as_quoted(uri, quoted)
         if quoted[QUOTE] is not None and depth < _QUOTES_DEEP:
             embed = self._embed(uri, quoted, depth + 1)
-        likes, reposts, replies, quotes, _ = loaded.counts[uri] or _NO_COUNTS
-        return (
-            b'{"$type":"app.bsky.embed.record#viewRecord",%b%b,"author":%b,"replyCount":%d,"repostCount":%d'
-            b',"likeCount":%d,"quoteCount":%d,"labels":[%b]}'
-        ) % (
+        return b'{"$type":"app.bsky.embed.record#viewRecord",%b%b,"author":%b%b,"labels":[%b]}' % (
             opening,
             b',"embeds":[%b]' % embed if depth < _QUOTES_DEEP else b"",
             self.author(by),
-            replies,
-            reposts,
-            likes,
-            quotes,
+            self._counts(uri),
             quoted[_LABELS],
         )
 

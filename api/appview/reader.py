@@ -6,6 +6,7 @@ below `/img/` (`api.appview.images`). Does not own read-your-writes (`api/fresh.
 
 from __future__ import annotations
 
+from api.appview.late import InTime, however_long
 from api.appview.loader import Loader
 from api.appview.rules import is_active
 from api.appview.together import Together, in_turn
@@ -23,21 +24,29 @@ _REV = heads.TABLE.index("rev")
 class AppViewReader:
     """`image_url` is the base of image addresses, without a slash at its end.
 
-    `big_kept`: see `TimelineReader`; for a store that other processes write.
+    `big_kept`: see `TimelineReader`; for a store that other processes write. `in_time` may give up what an answer can
+    do without.
     """
 
-    __slots__ = ("_image_url", "_together", "store", "timelines")
+    __slots__ = ("_image_url", "_in_time", "_together", "store", "timelines")
 
     def __init__(
-        self, store: Store, image_url: str, together: Together = in_turn, *, big_kept: float | None = None
+        self,
+        store: Store,
+        image_url: str,
+        together: Together = in_turn,
+        *,
+        big_kept: float | None = None,
+        in_time: InTime = however_long,
     ) -> None:
         self.store = store
         self.timelines = TimelineReader(store, big_kept)
         self._image_url = image_url.rstrip("/").encode()
         self._together = together
+        self._in_time = in_time
 
     def loader(self, viewer: str | None) -> Loader:
-        return Loader(self.store, viewer, self._together)
+        return Loader(self.store, viewer, self._together, self._in_time)
 
     def send(self, body: bytes) -> bytes:
         """The answer with image addresses whole: no JSON text but ours holds 0x00."""

@@ -6,7 +6,8 @@ Does not own what follows from it (`appview.rules`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -15,6 +16,7 @@ from views.store import Store
 
 Pair = tuple[str, str]
 """(who follows or blocks, whom)"""
+Read = Callable[[], Coroutine[Any, Any, None]]
 
 _BLOCK_URI, _BLOCKED_URI = blocks_by_actor.TABLE.index("uri"), blocked_by.TABLE.index("uri")
 _FOLLOWED_URI = followed_by.TABLE.index("uri")
@@ -34,14 +36,12 @@ class Relations:
         # Whom the viewer blocks or is blocked by, of all that are in `blocks`.
         self.blocked: set[str] = set()
 
-    def missing(self, dids: Iterable[str], pairs: Iterable[Pair]) -> list[Any]:
-        """What is to be read of the viewer and these accounts, and of blocks between these pairs, either way."""
+    def missing_blocks(self, dids: Iterable[str], pairs: Iterable[Pair]) -> list[Any]:
+        """What is to be read of blocks between the viewer and these accounts, and between these pairs, either way."""
         work: list[Any] = []
         viewer = self._viewer
         # Nobody stands to themselves in any way, whatever records say.
         ours = [] if viewer is None else [(viewer, did) for did in dids if did != viewer]
-        if viewer is not None:
-            work += self.missing_follows(ours, [(did, viewer) for _, did in ours])
         blocks = self.blocks
         wanted = dict.fromkeys([pair for pair in pairs if pair[0] != pair[1]])
         many = Counter([pair[0] for pair in wanted])
@@ -64,16 +64,24 @@ class Relations:
             work.append(self._fetch_blocked(list(blocked)))
         return work
 
-    def missing_follows(self, following: Iterable[Pair], followed: Iterable[Pair]) -> list[Any]:
+    def missing_own_follows(self, dids: Iterable[str]) -> list[Read]:
+        """What is to be read of follows between the viewer and these accounts, either way."""
+        viewer = self._viewer
+        if viewer is None:
+            return []
+        others = [did for did in dids if did != viewer]
+        return self.missing_follows([(viewer, did) for did in others], [(did, viewer) for did in others])
+
+    def missing_follows(self, following: Iterable[Pair], followed: Iterable[Pair]) -> list[Read]:
         """`following` are looked for in the partition of who follows, `followed` in those of who is followed."""
         follows = self.follows
-        work: list[Any] = []
+        work: list[Read] = []
         missing = [pair for pair in following if pair not in follows]
         if missing:
-            work.append(self._fetch_following(missing))
+            work.append(partial(self._fetch_following, missing))
         missing = [pair for pair in followed if pair not in follows]
         if missing:
-            work.append(self._fetch_followed(missing))
+            work.append(partial(self._fetch_followed, missing))
         return work
 
     async def _fetch_following(self, pairs: list[Pair]) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from schemas.errors import XrpcError
+
 Together = Callable[[list[Awaitable[None]]], Awaitable[None]]
 
 
 async def in_turn(work: list[Awaitable[None]]) -> None:
     """For a store that answers on the loop, where tasks would cost more than its statements."""
-    for each in work:
-        await each
+    try:
+        for each in work:
+            await each
+    finally:
+        _close(work)
 
 
 def at_once(limit: int) -> Together:
@@ -24,8 +29,21 @@ def at_once(limit: int) -> Together:
             async with gate:
                 await each
 
-        async with asyncio.TaskGroup() as group:
-            for each in work:
-                group.create_task(one(each))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for each in work:
+                    group.create_task(one(each))
+        except ExceptionGroup as failed:
+            # Whoever answers knows single errors; that we are wrong is worth more than that the store is away.
+            raise min(failed.exceptions, key=lambda error: isinstance(error, XrpcError)) from None
+        finally:
+            _close(work)
 
     return run
+
+
+def _close(work: list[Awaitable[None]]) -> None:
+    """What was never begun, because something before it failed, is not to be waited for."""
+    for each in work:
+        if asyncio.iscoroutine(each):
+            each.close()

@@ -10,6 +10,7 @@ from typing import Any
 from api import apps, well_known
 from api.appview import atproto, images
 from api.appview.gate import GatedStore
+from api.appview.late import Part, within
 from api.appview.reader import AppViewReader
 from api.appview.together import at_once
 from api.auth import Authenticator
@@ -49,10 +50,13 @@ async def start(running: Running, settings: Settings) -> None:
     running.push(live.close)
     await live.open(settings.generation)
 
+    degraded = {part: metrics.degraded.labels(part.value) for part in Part}
+
     def readers(store: ScyllaStore) -> tuple[AppViewReader, ReadSaidRev]:
         gated = GatedStore(store, settings.reads_at_once, StoreUnavailableError)
         together = at_once(_PARTS_AT_ONCE)
-        reader = AppViewReader(gated, config.image_url, together, big_kept=_BIG_KEPT_SECONDS)
+        in_time = within(settings.late_seconds, lambda part: degraded[part].inc())
+        reader = AppViewReader(gated, config.image_url, together, big_kept=_BIG_KEPT_SECONDS, in_time=in_time)
         return reader, ReadSaidRev(gated, settings.shards, metrics)
 
     async def shows(did: str) -> bool:

@@ -71,6 +71,7 @@ _LABELS = {
     "breaker": "`breaker`: `closed`, `open` or `half_open`",
     "asked": "`asked`: `answered`, `failed` or `turned_away`",
     "generation": "`generation`: at most three",
+    "part": "`part`: `counts`, `reactions`, `follows`, `profile_counts`, `root_likes` or `typeahead`",
     "became": "`became`: `fetched`, `current` or `inactive`",
 }
 # By metric: the enums a `reason` is of, and the words beside them.

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.admission import KINDS
+from api.appview.late import Part
 from headrace.metrics.embedded import NetworkCollector
 from headrace.settings import load
 from headrace.wiring.embedded import Network
@@ -153,6 +154,7 @@ async def test_every_label_keeps_its_bounds(scraped: Scraped) -> None:
         "outcome": lambda _, found: found in {"hit", "miss"},
         "version": lambda _, found: found == "0.1.0",
         "generation": lambda _, found: found == "g1",
+        "part": lambda _, found: found in {part.value for part in Part},
         "le": lambda _, __: True,
         "reason": _is_reason,
     }

@@ -27,7 +27,7 @@ def rules(loaded: Loader, did: str) -> None:
 
 
 def present(loaded: Loader, did: str, counts: Counts) -> bytes:
-    return present_actor.detailed(loaded, did, *counts[did])
+    return present_actor.detailed(loaded, did, counts.get(did))
 
 
 async def handle(ctx: Ctx) -> bytes:

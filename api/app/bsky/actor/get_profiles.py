@@ -27,7 +27,7 @@ def rules(loaded: Loader, dids: list[str]) -> list[str]:
 
 
 def present(loaded: Loader, dids: list[str], counts: Counts) -> bytes:
-    return b'{"profiles":[%b]}' % b",".join(present_actor.detailed(loaded, did, *counts[did]) for did in dids)
+    return b'{"profiles":[%b]}' % b",".join(present_actor.detailed(loaded, did, counts.get(did)) for did in dids)
 
 
 async def handle(ctx: Ctx) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 
 from api.appview import people
+from api.appview.late import Part
 from api.appview.loader import Loader
 from api.appview.present_actor import basic
 from api.appview.reader import AppViewReader
@@ -21,15 +22,19 @@ _QUERY_MOST = 256
 _HANDLE, _DID, _WORDS = (actors_by_prefix.TABLE.index(name) for name in ("handle", "did", "words"))
 
 
-async def skeleton(reader: AppViewReader, query: str) -> list[str]:
+async def skeleton(reader: AppViewReader, loaded: Loader, query: str) -> list[str]:
     text = unicodedata.normalize("NFKC", query[:_QUERY_MOST]).casefold().strip().removeprefix("@")
     words = words_of(text)
     found: dict[str, None] = {}
-    # A handle is found by its beginning, dots and hyphens included, a name by its words: not always one partition.
-    for prefix in dict.fromkeys([text[:LONGEST], *(word[:LONGEST] for word in words[:1])]):
-        if len(prefix) >= SHORTEST:
-            rows = await reader.store.slice(actors_by_prefix.TABLE, (prefix,), limit=_READ_MOST)
-            found.update((row[_DID], None) for row in rows if _matches(row, text, words))
+
+    async def read() -> None:
+        # A handle is found by its beginning, dots and hyphens included, a name by its words: not always one partition.
+        for prefix in dict.fromkeys([text[:LONGEST], *(word[:LONGEST] for word in words[:1])]):
+            if len(prefix) >= SHORTEST:
+                rows = await reader.store.slice(actors_by_prefix.TABLE, (prefix,), limit=_READ_MOST)
+                found.update((row[_DID], None) for row in rows if _matches(row, text, words))
+
+    await loaded.optional(Part.TYPEAHEAD, read)
     return list(found)
 
 
@@ -57,7 +62,7 @@ async def handle(ctx: Ctx) -> bytes:
     loaded = reader.loader(ctx.viewer)
     limit = params["limit"]
     # A few more than wanted, for what the rules take.
-    dids = (await skeleton(reader, params.get("q") or params.get("term") or ""))[: 2 * limit]
+    dids = (await skeleton(reader, loaded, params.get("q") or params.get("term") or ""))[: 2 * limit]
     await hydrate(loaded, dids)
     return reader.send(present(loaded, rules(loaded, dids)[:limit]))
 

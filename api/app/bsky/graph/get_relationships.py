@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from api.appview.late import Part
 from api.appview.loader import Loader
 from api.appview.reader import AppViewReader
+from api.errors import unavailable
 from api.xrpc import Ctx, Endpoint
 
 
@@ -16,6 +18,8 @@ async def skeleton(reader: AppViewReader, others: list[str]) -> list[tuple[str, 
 
 async def hydrate(loaded: Loader, found: list[tuple[str, str | None]]) -> None:
     await loaded.load_accounts([did for _, did in found if did is not None])
+    if Part.FOLLOWS in loaded.late:
+        raise unavailable("Follows cannot be read now; try again")
 
 
 def present(loaded: Loader, actor: str, found: list[tuple[str, str | None]]) -> list[dict[str, Any]]:
