@@ -401,6 +401,26 @@ NETWORK = (
         {'headrace_relay_given_up_resyncs_total{instance="i"}': "0+1x60"},
         {'headrace_relay_given_up_resyncs_total{instance="i"}': "0x55 1x5"},
     ),
+    Alert(
+        "HeadraceDirectoryFails",
+        TICKET,
+        "10m",
+        'avg_over_time(headrace_identity_directory_state{breaker="closed"}[10m]) < 0.5',
+        "The did:plc directory fails {{ $labels.instance }}",
+        "Most of the last ten minutes it was not asked, as it fails: who is not known has to wait.",
+        {'headrace_identity_directory_state{instance="i",breaker="closed"}': "1x5 0x60"},
+        {'headrace_identity_directory_state{instance="i",breaker="closed"}': "1 1 1 0 1 1 1 1 0 1x60"},
+    ),
+    Alert(
+        "HeadraceMirrorBehind",
+        TICKET,
+        "30m",
+        "headrace_plc_mirror_lag_seconds > 600 and delta(headrace_plc_mirror_lag_seconds[15m]) >= 0",
+        "The mirror of the did:plc directory in {{ $labels.instance }} falls behind",
+        "It is {{ $value }} seconds behind and not catching up: DIDs are asked of the directory.",
+        {'headrace_plc_mirror_lag_seconds{instance="i"}': "0+60x90"},
+        {'headrace_plc_mirror_lag_seconds{instance="i"}': "90000-1000x89"},
+    ),
 )
 
 GROUPS: dict[str, tuple[Alert, ...]] = {

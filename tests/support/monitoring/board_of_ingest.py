@@ -100,6 +100,51 @@ INGEST = Board(
             ),
         ),
         (
+            "Who it is",
+            (
+                graph(
+                    "The did:plc directory",
+                    "Questions a second, with those not sent as it fails; requests it is given at once; 1 while asked.",
+                    "short",
+                    (rate("headrace_identity_directory_requests_total", "asked"), "{{asked}} a second"),
+                    ("min(headrace_identity_directory_limit_requests)", "at once"),
+                    ('min(headrace_identity_directory_state{breaker="closed"})', "asked"),
+                ),
+                graph(
+                    "Waiting to be known",
+                    "Accounts and messages that wait until it can be told who they are.",
+                    "short",
+                    ("sum(headrace_relay_unresolved_accounts)", "accounts"),
+                    ("sum(headrace_relay_unresolved_messages)", "messages"),
+                    ("sum(increase(headrace_relay_given_up_unresolved_total[1h]))", "accounts given up, an hour"),
+                ),
+                graph(
+                    "Kept on disk",
+                    "DID documents; those that the disk knew and those that made room, a second.",
+                    "short",
+                    ("sum(headrace_identity_disk_rows)", "kept"),
+                    (rate("headrace_identity_disk_hits_total"), "known a second"),
+                    (rate("headrace_identity_disk_evictions_total"), "made room a second"),
+                ),
+                graph(
+                    "The mirror's lag",
+                    "Behind the directory; over plc_mirror_lag the directory is asked instead.",
+                    "s",
+                    ("max(headrace_plc_mirror_lag_seconds)", "lag"),
+                ),
+                graph(
+                    "The mirror's work",
+                    "Operations a second taken and refused, pages that could not be had, documents given.",
+                    "cps",
+                    (rate("headrace_plc_mirror_taken_operations_total"), "taken"),
+                    (rate("headrace_plc_mirror_refused_operations_total", "reason"), "refused: {{reason}}"),
+                    (rate("headrace_plc_mirror_failed_requests_total", "reason"), "no page: {{reason}}"),
+                    (rate("headrace_plc_mirror_hits_total"), "documents"),
+                ),
+                graph("DIDs in the mirror", "All that are known.", "short", ("max(headrace_plc_mirror_dids)", "DIDs")),
+            ),
+        ),
+        (
             "Cost",
             (
                 graph(
