@@ -59,12 +59,13 @@ class ScyllaStore:
             raise
         if settings.driver == "scylla-driver":
             return cls(session, settings, generation)
+        everywhere = session.everywhere
         await session.close()
         try:
             from views.cql.acsylla import AcsyllaSession  # noqa: PLC0415 - installed by those who choose it
         except ImportError as error:
             raise InvariantError("driver acsylla is set and not installed: pip install acsylla, or unset it") from error
-        return cls(await AcsyllaSession.connect(settings), settings, generation)
+        return cls(await AcsyllaSession.connect(settings, everywhere=everywhere), settings, generation)
 
     @staticmethod
     async def drop(settings: CqlSettings, generation: str) -> None:

@@ -41,16 +41,20 @@ class _Prepared:
 class AcsyllaSession:
     """Made by `connect`; used from one event loop. HOT."""
 
-    def __init__(self, session: Any, settings: CqlSettings) -> None:
+    def __init__(self, session: Any, settings: CqlSettings, *, everywhere: bool = False) -> None:
         self._session = session
         self._settings = settings
+        self._home = () if everywhere else None
         self._gate = asyncio.Semaphore(IN_FLIGHT)
         self.repeated = 0
         """Statements that were asked again."""
 
     @classmethod
-    async def connect(cls, settings: CqlSettings) -> AcsyllaSession:
-        """After a `CqlSession` has connected with the same settings, and found fault with none."""
+    async def connect(cls, settings: CqlSettings, *, everywhere: bool = False) -> AcsyllaSession:
+        """After a `CqlSession` has connected with the same settings, and found fault with none.
+
+        `everywhere`: each node has every partition. Where that ceases to be so, a shared request takes a hop more.
+        """
         cluster = acsylla.create_cluster(
             list(settings.hosts),
             port=settings.port,
@@ -68,7 +72,7 @@ class AcsyllaSession:
             log_level="disabled",
             **await _tls(settings),
         )
-        return cls(await cluster.create_session(), settings)
+        return cls(await cluster.create_session(), settings, everywhere=everywhere)
 
     async def close(self) -> None:
         """What is still out is waited for, but not for long."""
@@ -89,9 +93,9 @@ class AcsyllaSession:
             batch.add_statement(statement)
         return batch
 
-    @staticmethod
-    def home(_statement: Statement) -> None:
-        """Not known: this driver does not say where a partition is."""
+    def home(self, _statement: Statement) -> tuple[()] | None:
+        """Known only where it is everywhere: this driver does not say."""
+        return self._home
 
     async def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """As `CqlSession.run`."""

@@ -222,10 +222,15 @@ class CqlSession:
 
     def home(self, statement: Statement) -> Hashable:
         """The nodes that hold its partition: mutations of one home in one batch cost no hop more than one does."""
-        metadata = self._cluster.metadata
-        if len(metadata.all_hosts()) == 1:
+        if self.everywhere:
             return ()
+        metadata = self._cluster.metadata
         return tuple(metadata.get_replicas(statement.keyspace, statement.routing_key)) or None
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether each node has every partition."""
+        return len(self._cluster.metadata.all_hosts()) <= self._settings.replication
 
     async def run(self, statements: Sequence[Statement]) -> list[list[Row]]:
         """All answers, in the order of the statements; they run at once, bounded by what the process may have out.
