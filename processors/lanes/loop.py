@@ -12,8 +12,8 @@ from typing import Protocol
 from processors.lanes.lane import BATCH, Lane
 from processors.lanes.stages import Message
 
-# Small batches begin at least this far apart, so that many small writes share the store's commits.
-_APART_SECONDS = 0.01
+# Small batches begin at least this far apart, so that many small writes share requests and the store's commits.
+_APART_SECONDS = 0.02
 # How soon after a batch a lane counts as idle; and how long it waits when it does.
 _SETTLED_SECONDS = 0.03
 _WAIT_SECONDS = 1.0

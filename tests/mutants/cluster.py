@@ -11,6 +11,7 @@ from tests.mutants.machine import Mutant, by_tests
 
 LANE: Final = by_tests("tests/unit/processors/test_lane.py")
 LANES: Final = by_tests("tests/unit/processors/test_lanes.py")
+KNOWN: Final = by_tests("tests/unit/processors/test_known.py")
 HOPS: Final = by_tests("tests/unit/processors/test_hops_kafka.py")
 MARKS: Final = by_tests("tests/unit/processors/test_marks.py", "tests/unit/processors/test_watermarks.py")
 DENSITY: Final = by_tests("tests/unit/processors/test_density.py")
@@ -173,6 +174,49 @@ MUTANTS: Final = (
         "            if n > last + 1 and last_stamp",
         "            if n < 0 and last_stamp",
         DENSITY,
+    ),
+    # What a lane knows without asking.
+    Mutant(
+        "in doubt a lane goes by what it knew",
+        "processors/lanes/known.py",
+        "        if self.doubtful:\n            self.asked",
+        "        if False:\n            self.asked",
+        KNOWN,
+    ),
+    Mutant(
+        "what was there once is forgotten for good",
+        "processors/lanes/known.py",
+        "                there.add((table, key))\n",
+        "                pass\n",
+        KNOWN,
+    ),
+    Mutant(
+        "what is counted by the rows beside is remembered",
+        "processors/lanes/known.py",
+        " and view.table is not recent_by_author.TABLE",
+        "",
+        KNOWN,
+    ),
+    Mutant(
+        "an entry of a time seen before has made its key",
+        "processors/lanes/before.py",
+        "entry.time > seen",
+        "entry.time >= seen",
+        KNOWN,
+    ),
+    Mutant(
+        "nobody is ever ahead of a lane",
+        "processors/lanes/before.py",
+        "        if row[_OFFSET] >= entry.offset if row is not None else not _made(entry):",
+        "        if False:",
+        KNOWN,
+    ),
+    Mutant(
+        "a lane that was overtaken does everything again",
+        "processors/lanes/lane.py",
+        "if self._known.doubtful and await self._overtaken():",
+        "if False:",
+        LANE,
     ),
     # Versions.
     Mutant(
