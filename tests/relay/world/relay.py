@@ -78,7 +78,7 @@ class World:
 
     async def open(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.log = await SqliteLog.open(self.directory / "log.sqlite")
+        self.log = await self.open_log()
         self.resolver = self.people.resolver()
         self.outgoing = Outgoing(AddressGuard(LOOPBACK), private=True, patience=self.patience)
         self.relay = await Relay.open(
@@ -95,6 +95,10 @@ class World:
                 tee=self.tee,
             )
         )
+
+    async def open_log(self) -> Any:
+        """A log of its own, on SQLite."""
+        return await SqliteLog.open(self.directory / "log.sqlite")
 
     async def close(self) -> None:
         await self.relay.close()
