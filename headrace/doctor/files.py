@@ -31,7 +31,8 @@ def whole(directory: Path, *, resting: bool) -> str:
     if broken:
         raise WrongError(
             f"{some(broken)}: expected whole SQLite files: keep them, look at the disk, and bring back a copy;"
-            " of views*.sqlite and generations.sqlite no copy is needed: move them all away, `headrace up` builds them"
+            " of views*.sqlite and generations.sqlite no copy is needed: move them all away, `headrace up` builds them;"
+            " nor of identities.sqlite and plc_mirror.sqlite: they are fetched anew"
         )
     return f"{len(files)} SQLite files are whole"
 
