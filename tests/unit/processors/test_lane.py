@@ -11,6 +11,7 @@ import pytest
 from processors.decode import Decoder
 from processors.digest import digests
 from processors.lanes import hop_codec
+from processors.lanes import loop as lane_loop
 from processors.lanes.hops_kafka import SendFailedError
 from processors.lanes.lane import Lane
 from processors.lanes.loop import LaneLoop
@@ -162,6 +163,34 @@ async def test_a_loop_that_is_closed_ends_after_the_batch_in_hand(rig):
 
     assert await closing
     assert lane.offset == rig.records[SHARD][29].offset
+
+
+class Drop(Source):
+    """One at a time."""
+
+    async def read(self, seconds, limit):
+        return await super().read(seconds, min(limit, 1))
+
+
+async def test_the_first_batch_of_a_shard_holds_what_a_predecessor_may_have_had_in_hand(rig, monkeypatch):
+    monkeypatch.setattr(lane_loop, "_FIRST_SECONDS", 3_600.0)
+    monkeypatch.setattr(lane_loop, "BATCH", 30)
+    said, saved = Said(rig.store), asyncio.Event()
+    apply = said.apply
+
+    async def told(batch):
+        await apply(batch)
+        saved.set()
+
+    said.apply = told
+    messages = rig.records[SHARD][:30]
+    loop = LaneLoop(await lane_of(RECORDS, said), Drop(messages))
+    loop.start()
+    async with asyncio.timeout(60):
+        await saved.wait()
+    await loop.close(30)
+
+    assert next(event for event in said.events if event[0] == "saved") == ("saved", messages[-1].offset)
 
 
 async def test_when_one_lane_fails_no_other_takes_anything_more(rig):
