@@ -45,7 +45,7 @@ test-oracle: setup ## the independent model, and crashes at every named point
 	$(BIN)/pytest -m 'not cluster' tests/oracle tests/chaos
 
 test-cluster: setup ## the same river on Kafka and a CQL store
-	$(BIN)/pytest -m cluster tests/contracts tests/cluster tests/chaos
+	$(BIN)/pytest -m cluster tests/contracts tests/views tests/cluster tests/chaos
 
 tools: setup ## install the programs that tests use and that are no Python (Go, Debian); else each test does
 	$(BIN)/python -m tests.support.tools
@@ -62,8 +62,9 @@ test-chart: setup ## the Helm chart rendered, checked against Kubernetes' schema
 test-ops: setup ## alert rules by promtool and Prometheus, their runbooks, dashboards, and the metrics that these name
 	$(BIN)/pytest tests/ops
 
-chaos: setup ## the cluster's faults, longer and more of them (SEED=N makes one run again)
+chaos: setup ## the cluster's and the relay's faults, longer and more of them (SEED=N makes one run again)
 	HEADRACE_CHAOS=long $(if $(SEED),HEADRACE_CHAOS_SEED=$(SEED)) $(BIN)/pytest -m cluster -s --timeout 3600 tests/chaos/cluster tests/cluster
+	HEADRACE_CHAOS=long $(if $(SEED),HEADRACE_CHAOS_SEED=$(SEED)) $(BIN)/pytest -m chaos -s --timeout 3600 tests/relay
 
 stack: setup ## a broker and a CQL store for development, until Ctrl-C; data in ./data/stack
 	@exec $(BIN)/python -m tests.support.devstack start --foreground --data data/stack

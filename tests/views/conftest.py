@@ -18,10 +18,14 @@ from schemas.lexicon import load
 from schemas.syntax import Did, Handle
 from schemas.tid import Tid, tid_from_micros
 from schemas.topics import shard_of
+from tests.support.cql_views import views_keyspace
+from tests.support.stack import cql_address
 from views import ALL
 from views.record import BLOCK, FOLLOW, LIKE, POST, PROFILE, REPOST, authority
 from views.store_sqlite import SqliteStore
 from views.view import FanoutSettings
+
+__all__ = ["cql_address", "views_keyspace"]
 
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
@@ -145,8 +149,42 @@ class World:
 CID = str(Cid.of_cbor(b"\xa0"))
 
 
+# What is held to its rows and answers on a cluster's store too: each kind of row, count, rule and page once.
+ON_CQL = frozenset(
+    (
+        "test_a_block_between_others_hides_how_they_stand_to_each_other",
+        "test_a_block_hides_two_accounts_from_each_other",
+        "test_a_detached_quote_shows_nothing_of_what_it_quotes",
+        "test_a_gate_that_is_taken_down_rules_nothing",
+        "test_a_post_comes_with_its_author_counts_and_the_viewer_s_state",
+        "test_a_profile_says_who_it_is_its_counts_and_how_it_stands_to_the_viewer",
+        "test_a_repost_says_who_reposted",
+        "test_a_thread_has_its_parents_and_replies_newest_first",
+        "test_an_unlike_leaves_no_row_and_uncovers_the_next_duplicate",
+        "test_blocks_are_found_from_both_sides",
+        "test_followers_are_paged_across_their_buckets_in_order",
+        "test_follows_are_counted_on_both_sides",
+        "test_records_taken_down_are_not_shown",
+        "test_replies_and_quotes_each_count",
+        "test_the_deletion_of_an_account_removes_its_records_from_every_view",
+        "test_typeahead_finds_handles_by_their_beginning_and_names_by_their_words",
+        "test_who_may_quote_is_told_so",
+    )
+)
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.function.__name__ in ON_CQL and "world" in metafunc.fixturenames:
+        stores = ["sqlite", pytest.param("cql", marks=pytest.mark.cluster)]
+        metafunc.parametrize("store", stores, indirect=True)
+
+
 @pytest.fixture
-async def store(tmp_path):
+async def store(request, tmp_path):
+    if getattr(request, "param", "sqlite") == "cql":
+        async with request.getfixturevalue("views_keyspace").store() as made:
+            yield made
+        return
     made = SqliteStore(tmp_path / "views.sqlite", [view.table for view in ALL])
     yield made
     await made.close()
