@@ -13,6 +13,7 @@ from aiohttp import web
 from ingest.relay import backfill_job
 from ingest.relay.backfill_settings import BackfillSettings
 from ingest.relay.backfill_view import BackfillView
+from ingest.relay.patience import Patience
 from ingest.repo.keys import PrivateKey
 from schemas.entries import Commit, Diff
 from schemas.errors import Refused
@@ -239,6 +240,26 @@ async def test_a_host_that_does_all_that_hosts_do_is_borne_and_its_lies_are_refu
             assert victim.asked["getRepo"] == 0
             failed = {did: reason for did, reason, _ in world.relay.backfills.failures(view.id, "", 100)}
             assert failed[members[5].did] == "signature"
+
+
+async def test_a_host_that_hangs_is_given_up(tmp_path: Path) -> None:
+    people = People()
+    async with Host(people) as host:
+        member = host.add(1)
+        member.write()
+        over_now = asyncio.Event()
+
+        async def hanging(_request: web.Request) -> web.StreamResponse:
+            await over_now.wait()
+            return web.Response(status=500)
+
+        host.repo = hanging
+        async with world_of(tmp_path, people, patience=Patience(answer=0.05)) as world:
+            view = await named(world, [member.did])
+            over_now.set()
+
+            assert view.failed == {"repo_slow": 1}
+            assert host.asked["getRepo"] == backfill_job.TRIES
 
 
 async def test_a_list_is_read_page_after_page_and_one_in_a_ring_ends(
