@@ -16,7 +16,11 @@ import pytest
 
 from ingest.repo.frame import decode_frame
 from ingest.repo.messages import CommitMessage
-from tests.support.roles import RolesCluster
+from schemas.tid import tid_from_micros
+from tests.relay.world.host import START, Host
+from tests.relay.world.host import post as written
+from tests.relay.world.people import People, served
+from tests.support.roles import Role, RolesCluster
 
 pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
@@ -114,6 +118,18 @@ async def commits_of(session: aiohttp.ClientSession, url: str, dids: set[str], l
                 found.append(message)
                 if any(op.cid is None and last.endswith(op.path) for op in message.ops):
                     return found
+
+
+async def commit_of(session: aiohttp.ClientSession, url: str, did: str) -> CommitMessage:
+    """An account's first commit on a firehose."""
+    async with (
+        asyncio.timeout(120),
+        session.ws_connect(f"{url}/xrpc/com.atproto.sync.subscribeRepos?cursor=0") as socket,
+    ):
+        while True:
+            message = decode_frame(await socket.receive_bytes())
+            if isinstance(message, CommitMessage) and message.did == did:
+                return message
 
 
 async def test_a_story_goes_through_every_role(cluster: RolesCluster) -> None:
@@ -259,6 +275,42 @@ def test_the_python_sdk_lives_a_whole_story(cluster: RolesCluster, vectors: Call
 
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert sum(line.startswith("ok ") for line in done.stdout.splitlines()) == STEPS_PYTHON
+
+
+async def test_a_post_of_a_crawled_account_is_shown(cluster: RolesCluster) -> None:
+    """It lives elsewhere, and goes from a relay through derive, processors and store to an AppView."""
+    people = People()
+    async with Host(people) as elsewhere, served(people) as plc, aiohttp.ClientSession() as session:
+        stranger = elsewhere.add(1)
+        relay = Role(
+            "relay",
+            cluster.directory / "relay",
+            {**cluster.settings, "plc_url": plc, "relay_port": "0", "relay_crawl": elsewhere.name},
+        )
+        try:
+            await asyncio.to_thread(relay.start)
+            path = f"{POST}/{tid_from_micros(START, 1)}"
+            await elsewhere.say(stranger.commit((path, written("from elsewhere"))))
+            firehose = await commit_of(session, cluster["firehose"].url, stranger.did)
+            await settled(session, cluster)
+            reader = Client(session, cluster["appview"].url)
+            shown = (await reader.get("app.bsky.feed.getPosts", uris=f"at://{stranger.did}/{path}"))["posts"]
+            assert await asyncio.to_thread(relay.stop) == 0
+        finally:
+            relay.kill()
+
+    assert shown[0]["author"]["did"] == stranger.did
+    assert shown[0]["record"]["text"] == "from elsewhere"
+    assert firehose.rev == stranger.rev
+
+
+def test_a_relay_does_not_read_the_clusters_own_pds(cluster: RolesCluster) -> None:
+    own = cluster["pds"].url.removeprefix("http://").replace("127.0.0.1", "localhost")
+    settings = {**cluster.settings, "plc_url": "http://127.0.0.1:1", "relay_port": "0", "relay_crawl": own}
+    relay = Role("relay", cluster.directory / "relay-own", settings).begin()
+
+    assert relay.wait() == 2
+    assert f"{own} is this server" in relay.tail()
 
 
 def test_every_role_ends_when_it_is_told_to(cluster: RolesCluster) -> None:

@@ -84,6 +84,7 @@ class Appender:
             self._producer = None
             if failed is not None:
                 await _stop(failed)
+                await asyncio.sleep(_RETRY_SECONDS)  # what the next one is told is not to be asked in a ring
             while True:
                 try:
                     self._producer = await self._started()
