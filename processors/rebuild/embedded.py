@@ -96,7 +96,9 @@ class EmbeddedGenerations:
         shape = shape_of([view.table for view in self.views])
         for each in found:
             if each.shape != shape:
-                self._faults[each.name] = "its tables are of another shape than this version's: it can only be dropped"
+                self._faults[each.name] = (
+                    "its tables are of another shape than this version's: drop it, or go back to that version"
+                )
             elif dict(each.source) != self._source or each.shards != self._log.shards:
                 self._faults[each.name] = "it was built from another log: it can only be dropped"
                 if each.state == "live":

@@ -232,7 +232,9 @@ class ClusterGenerations:
 
     def _fits(self, generation: Generation) -> None:
         if generation.shape != shape_of(self._tables):
-            raise GenerationError(f"{generation.name} is of another shape than this version's: it can only be dropped")
+            raise GenerationError(
+                f"{generation.name} is of another shape than this version's: use the version that built it, or drop it"
+            )
 
     def _store(self, name: str) -> ScyllaStore:
         """Reads through the registry's session; not to be closed."""
