@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -19,14 +18,13 @@ import orjson
 from aiohttp.abc import AbstractResolver
 
 from ingest.identity.reasons import IdentityReason, IdentityRefused
-from ingest.identity.ssrf import AddressGuard, BlockedAddress
+from ingest.identity.ssrf import AddressGuard
 from ingest.relay.answers import ERROR_BYTES, repo_refused, retry_after
 from ingest.relay.backfill_reasons import BackfillReason, HostThrottles
-from ingest.relay.directory import RELAY_SERVER
+from ingest.relay.outgoing_errors import broken, refusal, trace
 from ingest.relay.patience import Pace, Patience
 from ingest.relay.quotas import Bucket, Rate
 from ingest.relay.reasons import RelayReason
-from ingest.repo.reasons import RepoReason
 from schemas.errors import Refused
 from schemas.limits import FRAME_MAX
 from schemas.syntax import Did
@@ -78,7 +76,7 @@ class Outgoing:
                     timeout=aiohttp.ClientWSTimeout(ws_close=self._patience.close),
                 )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _refusal(error, url) from error
+            raise refusal(error, url) from error
         try:
             yield self._frames(socket, url)
         finally:
@@ -112,7 +110,7 @@ class Outgoing:
         except TimeoutError as error:
             raise Refused(RelayReason.REPO_SLOW, f"the repo of {did} did not come in time from {url}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            refused = _refusal(error, url)
+            refused = refusal(error, url)
             if refused.reason is RelayReason.HOST_UNREACHABLE:
                 refused = Refused(RelayReason.REPO_UNREACHABLE, refused.detail)
             raise refused from error
@@ -128,7 +126,7 @@ class Outgoing:
             ):
                 body = await _read(response, most)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _refusal(error, url) from error
+            raise refusal(error, url) from error
         if response.status == 429:
             raise HostThrottles(f"{url}: HTTP 429 to {method}", retry_after(response.headers))
         if response.status != 200:
@@ -165,7 +163,7 @@ class Outgoing:
             ):
                 body = await _read(response, _DESCRIPTION) if response.status == 200 else b""
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _refusal(error, url) from error
+            raise refusal(error, url) from error
         try:
             found = orjson.loads(body or b"null")
         except orjson.JSONDecodeError:
@@ -200,7 +198,7 @@ class Outgoing:
                 if message.type is kinds.PING:
                     await self._tell(socket.pong(message.data), url)
             elif message.type is kinds.ERROR:
-                raise _broken(message.data, url)
+                raise broken(message.data, url)
             elif message.type in {kinds.CLOSE, kinds.CLOSING, kinds.CLOSED}:
                 raise Refused(RelayReason.HOST_CLOSED, f"{url} closed the stream ({socket.close_code})")
             else:
@@ -217,7 +215,7 @@ class Outgoing:
         """Made when it is first used, on the loop; each guarded."""
         session = self._sessions.get(name)
         if session is None:
-            traces = [] if name == "repos" else [_trace(refuse_relays=name == "hosts")]
+            traces = [] if name == "repos" else [trace(refuse_relays=name == "hosts")]
             session = self._sessions[name] = aiohttp.ClientSession(
                 connector=self._guard.connector(self._resolver, limit=0),
                 auto_decompress=False,
@@ -229,46 +227,6 @@ class Outgoing:
                 trace_configs=traces,
             )
         return session
-
-
-def _trace(*, refuse_relays: bool) -> aiohttp.TraceConfig:
-    """Raises out of a request that is redirected, and out of one that a relay answers."""
-
-    async def redirected(
-        _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestRedirectParams
-    ) -> None:
-        raise Refused(RelayReason.HOST_REDIRECTS, f"{params.url.origin()} redirects; name the host itself")
-
-    async def answered(
-        _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
-    ) -> None:
-        if RELAY_SERVER in params.response.headers.get("Server", "").lower():
-            raise Refused(RelayReason.HOST_IS_RELAY, f"{params.url.origin()} is a relay: read it with --relay")
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_redirect.append(redirected)
-    if refuse_relays:
-        trace.on_request_end.append(answered)
-    return trace
-
-
-def _broken(error: object, url: str) -> Refused:
-    if isinstance(error, aiohttp.WebSocketError) and error.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-        return Refused(RepoReason.FRAME_SIZE, f"{url}: a message of more than {FRAME_MAX} bytes")
-    return Refused(RelayReason.HOST_CLOSED, f"{url}: {type(error).__name__}")
-
-
-def _refusal(error: BaseException, url: str) -> Refused:
-    if isinstance(error, TimeoutError):
-        return Refused(RelayReason.HOST_UNREACHABLE, f"{url}: no answer in time")
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, BlockedAddress):
-            return IdentityRefused(IdentityReason.BLOCKED, f"{cause}: {url[:200]}")
-        cause = getattr(cause, "os_error", None) or cause.__cause__
-    if isinstance(error, aiohttp.WSServerHandshakeError):
-        return Refused(RelayReason.HOST_UNREACHABLE, f"{url}: HTTP {error.status} instead of a websocket")
-    return Refused(RelayReason.HOST_UNREACHABLE, f"{url}: {type(error).__name__}")
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

@@ -28,6 +28,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "ingest/identity/ssrf.py",
         "ingest/identity/plc_client.py",
         "ingest/relay/outgoing.py",
+        "ingest/relay/outgoing_errors.py",
     ),
     "aiokafka": (
         "ingest/log_kafka/*",
