@@ -209,6 +209,34 @@ FLOW = (
         {f"headrace_read_your_writes_timeouts_total{_ONE}": "0+30x60"},
         {f"headrace_read_your_writes_timeouts_total{_ONE}": "0+1x60"},
     ),
+    Alert(
+        "HeadraceShedsMuch",
+        PAGE,
+        "5m",
+        'sum by (instance, kind) (rate(headrace_xrpc_shed_requests_total{reason!="left"}[5m]))'
+        " / on (instance) group_left () sum by (instance) (rate(headrace_xrpc_requests_total[5m])) > 0.05",
+        "{{ $labels.instance }} turns requests away ({{ $labels.kind }})",
+        "The share of requests that are answered 503 as too many wait is {{ $value }}, for five minutes.",
+        {
+            'headrace_xrpc_shed_requests_total{instance="i",kind="views",reason="full"}': "0+600x60",
+            'headrace_xrpc_requests_total{instance="i",nsid="a",status="200"}': "0+6000x60",
+        },
+        {
+            'headrace_xrpc_shed_requests_total{instance="i",kind="views",reason="late"}': "0+60x60",
+            'headrace_xrpc_shed_requests_total{instance="i",kind="views",reason="left"}': "0+6000x60",
+            'headrace_xrpc_requests_total{instance="i",nsid="a",status="200"}': "0+6000x60",
+        },
+    ),
+    Alert(
+        "HeadraceAnswersDegraded",
+        TICKET,
+        "15m",
+        "sum by (part) (rate(headrace_degraded_answers_total[10m])) > 0.1",
+        "Answers go without {{ $labels.part }}",
+        "{{ $value }} answers a second, for a quarter of an hour: the store does not bring that part in time.",
+        {'headrace_degraded_answers_total{instance="i",part="counts"}': "0+60x60"},
+        {'headrace_degraded_answers_total{instance="i",part="counts"}': "0x45 600x14"},
+    ),
 )
 
 INTEGRITY = (
@@ -372,6 +400,25 @@ NETWORK = (
         {
             'headrace_relay_messages_total{instance="i",source="host",kind="commit"}': "0+1x60",
             'headrace_relay_hosts{instance="i",state="active"}': "12x60",
+        },
+    ),
+    Alert(
+        "HeadraceTeeStopped",
+        PAGE,
+        "5m",
+        "headrace_relay_tee_waiting_bytes > 0 and rate(headrace_relay_teed_frames_total[10m])"
+        " + rate(headrace_relay_tee_repeated_frames_total[10m]) == 0",
+        "The tee of {{ $labels.instance }} writes nothing",
+        "{{ $value }} bytes wait for the archives' disk, which has taken nothing for ten minutes.",
+        {
+            f"headrace_relay_tee_waiting_bytes{_ONE}": "4096x60",
+            f"headrace_relay_teed_frames_total{_ONE}": "100x60",
+            f"headrace_relay_tee_repeated_frames_total{_ONE}": "7x60",
+        },
+        {
+            f"headrace_relay_tee_waiting_bytes{_ONE}": "4096x60",
+            f"headrace_relay_teed_frames_total{_ONE}": "100x60",
+            f"headrace_relay_tee_repeated_frames_total{_ONE}": "0+7x60",
         },
     ),
     Alert(

@@ -145,6 +145,59 @@ INGEST = Board(
             ),
         ),
         (
+            "A cluster's log, backfills, the tee",
+            (
+                graph(
+                    "Not judged yet",
+                    "Entries of a cluster's relay that derive has not judged; at the bound the relay waits for derive.",
+                    "short",
+                    ("sum by (instance) (headrace_relay_undecided_entries)", "{{instance}}"),
+                ),
+                graph(
+                    "Taken back",
+                    "An hour back: accounts that derive left below what the relay sent, entries sent anew as nobody"
+                    " could tell, numberings of hosts that began anew.",
+                    "short",
+                    ("sum(increase(headrace_relay_refused_accounts_total[1h]))", "accounts refused"),
+                    ("sum(increase(headrace_relay_repeated_entries_total[1h]))", "entries sent anew"),
+                    (
+                        "sum by (source) (increase(headrace_relay_restarted_numberings_total[1h]))",
+                        "numbered anew: {{source}}",
+                    ),
+                ),
+                graph(
+                    "Backfills: to be done",
+                    "Accounts that backfills know and have not done.",
+                    "short",
+                    ("sum by (instance) (headrace_relay_backfill_waiting_accounts)", "{{instance}}"),
+                ),
+                graph(
+                    "Backfills: done",
+                    "Accounts a second by what became of them, and those that could not be had; at most eight reasons.",
+                    "cps",
+                    (rate("headrace_relay_backfill_accounts_total", "became"), "{{became}}"),
+                    (
+                        f"topk(8, {rate('headrace_relay_backfill_failed_accounts_total', 'reason')})",
+                        "failed: {{reason}}",
+                    ),
+                ),
+                graph(
+                    "The tee's frames",
+                    "A second: put into archives, passed over as they are there, and accounts without a document.",
+                    "cps",
+                    (rate("headrace_relay_teed_frames_total"), "kept"),
+                    (rate("headrace_relay_tee_repeated_frames_total"), "there already"),
+                    (rate("headrace_relay_tee_undocumented_total"), "without a document"),
+                ),
+                graph(
+                    "The tee's disk",
+                    "Bytes that wait for it. At 32 MiB hosts' streams wait too.",
+                    "bytes",
+                    ("sum by (instance) (headrace_relay_tee_waiting_bytes)", "{{instance}}"),
+                ),
+            ),
+        ),
+        (
             "Cost",
             (
                 graph(

@@ -136,6 +136,25 @@ APPVIEW = Board(
                     "short",
                     ("sum by (cache) (headrace_identity_cached_entries)", "{{cache}}"),
                 ),
+                graph(
+                    "Waiting for their turn",
+                    "Requests by kind: more are asked at once than are answered at once (requests_at_once).",
+                    "short",
+                    ("sum by (kind) (headrace_xrpc_requests_waiting)", "{{kind}}"),
+                ),
+                graph(
+                    "Turned away",
+                    "Requests a second answered 503 as too many waited (full) or they had waited too long (late), and"
+                    " those whose clients left first.",
+                    "reqps",
+                    (rate("headrace_xrpc_shed_requests_total", "kind, reason"), "{{kind}}: {{reason}}"),
+                ),
+                graph(
+                    "Answered without a part",
+                    "Answers a second that went without what the store did not bring in time, by part.",
+                    "reqps",
+                    (rate("headrace_degraded_answers_total", "part"), "{{part}}"),
+                ),
             ),
         ),
     ),
