@@ -6,6 +6,7 @@ Does not own the list of followers nor their number (`followers`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from views import follows_by_actor
 from views.bucket import bucket
@@ -23,9 +24,14 @@ TABLE = Table(
 )
 
 
+@lru_cache(16_384)
+def _bucket(actor: str) -> int:
+    return bucket(actor, BUCKETS)
+
+
 def key(did: str, actor: str) -> Key:
     """What `get_many` finds the follow of `did` by `actor` by."""
-    return (did, bucket(actor, BUCKETS), actor)
+    return (did, _bucket(actor), actor)
 
 
 def _rows(follow: Row) -> Sequence[Row]:

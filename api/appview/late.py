@@ -33,12 +33,6 @@ InTime = Callable[[Part, Awaitable[None]], Awaitable[bool]]
 """Do the work; False when it was given up, and the answer goes without it."""
 
 
-async def however_long(part: Part, work: Awaitable[None]) -> bool:  # noqa: ARG001 - nothing is given up
-    """For a store of this process: what it has, it has at once."""
-    await work
-    return True
-
-
 def within(seconds: float, given_up: Callable[[Part], None]) -> InTime:
     """For a store across a network: what comes late, or cannot be read now, is told to `given_up`."""
 

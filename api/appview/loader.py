@@ -7,12 +7,12 @@ they look.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any
 
-from api.appview.late import InTime, Part, however_long
+from api.appview.late import InTime, Part
 from api.appview.relations import Pair, Relations
 from api.appview.together import Together
 from views import (
@@ -47,14 +47,6 @@ class Authors(dict[str, str]):
         return did
 
 
-class _Wanted(NamedTuple):
-    """Where a row goes, under which name, and what it is asked for by."""
-
-    into: dict[str, Row | None]
-    uri: str
-    key: Key
-
-
 class Loader:
     """All rows by what they are of; a key that was asked for and is not there holds None, of what is late none does."""
 
@@ -81,7 +73,7 @@ class Loader:
         "visible",
     )
 
-    def __init__(self, store: Store, viewer: str | None, together: Together, in_time: InTime = however_long) -> None:
+    def __init__(self, store: Store, viewer: str | None, together: Together, in_time: InTime | None = None) -> None:
         self.store = store
         self.viewer = viewer
         self._run = together
@@ -93,7 +85,7 @@ class Loader:
         self.counts: dict[str, Row | None] = {}
         self.likes: dict[str, Row | None] = {}
         self.reposts: dict[str, Row | None] = {}
-        self._relations = relations = Relations(store, viewer)
+        self._relations = relations = Relations(store, viewer, remote=in_time is not None)
         self.follows, self.blocks, self.blocked = relations.follows, relations.blocks, relations.blocked
         self.taken: dict[str, Row | None] = {}
         # By the post that they stand at: of the roots of what is shown whole, of what is quoted, and what the viewer
@@ -147,7 +139,8 @@ class Loader:
                 if quote in rows:
                     quotes.append(quote)
         work = self._accounts(dids, related)
-        missing = [uri for uri in there if uri not in self.counts]
+        counts = self.counts
+        missing = [uri for uri in there if uri not in counts] if counts else there
         if missing:
             subjects = [(uri,) for uri in missing]
             read = partial(self._fetch, interactions.TABLE, self.counts, missing, subjects)
@@ -162,7 +155,8 @@ class Loader:
                 work.append(self.optional(Part.REACTIONS, partial(self._fetch, table, into, uris, keys)))
         self._restrictions(
             work,
-            taken=[*there, *taken, *map(profile_uri, dids)],
+            taken=[*there, *taken],
+            accounts=dids,
             threads=[root for root in roots if _POST_PART in root],
             quotes=dict.fromkeys(quotes),
         )
@@ -175,12 +169,16 @@ class Loader:
         """Accounts as the viewer sees them."""
         wanted = dict.fromkeys(dids)
         work = self._accounts(wanted, set(pairs))
-        self._restrictions(work, taken=[*taken, *map(profile_uri, wanted)])
+        self._restrictions(work, taken=taken, accounts=wanted)
         await self._run(work)
 
-    async def optional(self, part: Part, read: Callable[[], Awaitable[None]]) -> None:
-        """Read what the answer can do without; once a part is late, nothing more of it is asked for."""
-        if part not in self.late and not await self._in_time(part, read()):
+    def optional(self, part: Part, read: Callable[[], Coroutine[Any, Any, None]]) -> Coroutine[Any, Any, None]:
+        """To be awaited: reads what the answer can do without."""
+        return read() if self._in_time is None else self._unless_late(self._in_time, part, read)
+
+    async def _unless_late(self, in_time: InTime, part: Part, read: Callable[[], Awaitable[None]]) -> None:
+        """Once a part is late, nothing more of it is asked for."""
+        if part not in self.late and not await in_time(part, read()):
             self.late.add(part)
 
     async def only_posts(self, uris: Iterable[str]) -> None:
@@ -215,20 +213,36 @@ class Loader:
         work: list[Any] = []
         self._need(work, actors.TABLE, self.actors, dids)
         work += self._relations.missing_blocks(dids, pairs)
-        work += [self.optional(Part.FOLLOWS, each) for each in self._relations.missing_own_follows(dids)]
+        if self.viewer is not None:
+            work += [self.optional(Part.FOLLOWS, each) for each in self._relations.missing_own_follows(dids)]
         return work
 
     def _restrictions(
-        self, work: list[Any], *, taken: Iterable[str] = (), threads: Iterable[str] = (), quotes: Iterable[str] = ()
+        self,
+        work: list[Any],
+        *,
+        taken: Iterable[str] = (),
+        accounts: Iterable[str] = (),
+        threads: Iterable[str] = (),
+        quotes: Iterable[str] = (),
     ) -> None:
-        authors = self.authors
-        wanted: list[_Wanted] = []
-        for kind, into, uris in ((TAKEN, self.taken, taken), (THREAD, self.threadgates, threads)):
-            wanted += [_Wanted(into, uri, (authors[uri], kind, uri)) for uri in uris if uri not in into]
-        into = self.postgates
-        wanted += [_Wanted(into, uri, (authors[uri], QUOTES, uri)) for uri in quotes if uri not in into]
-        if wanted:
-            work.append(self._fetch_restrictions(wanted))
+        """Takedowns of records and of accounts' profiles, gates of threads, and gates over quotes of posts."""
+        authors, down = self.authors, self.taken
+        names = [uri for uri in taken if uri not in down]
+        keys: list[Key] = [(authors[uri], TAKEN, uri) for uri in names]
+        for did in accounts:
+            uri = profile_uri(did)
+            if uri not in down:
+                names.append(uri)
+                keys.append((did, TAKEN, uri))
+        wanted = [(down, names)]
+        for kind, into, uris in ((THREAD, self.threadgates, threads), (QUOTES, self.postgates, quotes)):
+            names = [uri for uri in uris if uri not in into]
+            if names:
+                keys += [(authors[uri], kind, uri) for uri in names]
+                wanted.append((into, names))
+        if keys:
+            work.append(self._fetch_restrictions(wanted, keys))
 
     def _gates(self, uris: list[str]) -> list[Any]:
         """What is to be read to judge by the gates that were found, most often nothing."""
@@ -257,10 +271,14 @@ class Loader:
         self._need(work, posts.TABLE, self.roots, mentioning)
         return work
 
-    async def _fetch_restrictions(self, wanted: list[_Wanted]) -> None:
-        rows = await self.store.get_many(restrictions.TABLE, [each.key for each in wanted])
-        for (into, uri, _), row in zip(wanted, rows, strict=True):
-            into[uri] = row
+    async def _fetch_restrictions(self, wanted: list[tuple[dict[str, Row | None], list[str]]], keys: list[Key]) -> None:
+        """`wanted`: where the rows of these names go; their keys come in the same order."""
+        rows = await self.store.get_many(restrictions.TABLE, keys)
+        start = 0
+        for into, names in wanted:
+            end = start + len(names)
+            into.update(zip(names, rows[start:end], strict=True))
+            start = end
 
     def _need(self, work: list[Any], table: Table, into: dict[str, Row | None], names: Iterable[str]) -> None:
         missing = [name for name in names if name not in into] if into else list(names)

@@ -72,9 +72,12 @@ class Posts:
 
     def _counts(self, uri: str) -> bytes:
         loaded = self._loaded
-        if Part.COUNTS in loaded.late and uri not in loaded.counts:
-            return b""
-        likes, reposts, replies, quotes, _ = loaded.counts[uri] or _NO_COUNTS
+        try:
+            likes, reposts, replies, quotes, _ = loaded.counts[uri] or _NO_COUNTS
+        except KeyError:
+            if Part.COUNTS in loaded.late:
+                return b""
+            raise
         return b',"replyCount":%d,"repostCount":%d,"likeCount":%d,"quoteCount":%d' % (replies, reposts, likes, quotes)
 
     def _viewer(self, uri: str, row: Row, author: str) -> bytes:

@@ -6,7 +6,7 @@ below `/img/` (`api.appview.images`). Does not own read-your-writes (`api/fresh.
 
 from __future__ import annotations
 
-from api.appview.late import InTime, however_long
+from api.appview.late import InTime
 from api.appview.loader import Loader
 from api.appview.rules import is_active
 from api.appview.together import Together, in_turn
@@ -25,7 +25,7 @@ class AppViewReader:
     """`image_url` is the base of image addresses, without a slash at its end.
 
     `big_kept`: see `TimelineReader`; for a store that other processes write. `in_time` may give up what an answer can
-    do without.
+    do without; without it, for a store of this process, all is waited for.
     """
 
     __slots__ = ("_image_url", "_in_time", "_together", "store", "timelines")
@@ -37,7 +37,7 @@ class AppViewReader:
         together: Together = in_turn,
         *,
         big_kept: float | None = None,
-        in_time: InTime = however_long,
+        in_time: InTime | None = None,
     ) -> None:
         self.store = store
         self.timelines = TimelineReader(store, big_kept)

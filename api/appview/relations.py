@@ -6,13 +6,13 @@ Does not own what follows from it (`appview.rules`).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from functools import partial
-from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from views import blocked_by, blocks_by_actor, followed_by, follows_by_actor
 from views.store import Store
+from views.table import Row
 
 Pair = tuple[str, str]
 """(who follows or blocks, whom)"""
@@ -21,14 +21,20 @@ Read = Callable[[], Coroutine[Any, Any, None]]
 _BLOCK_URI, _BLOCKED_URI = blocks_by_actor.TABLE.index("uri"), blocked_by.TABLE.index("uri")
 _FOLLOWED_URI = followed_by.TABLE.index("uri")
 _MANY = 3  # pairs of one account
+_FEW: Final[Mapping[str, int]] = Counter()  # nobody has many
 
 
 class Relations:
     """The URI of the follow or block that counts, of each pair that was asked for; None where there is none."""
 
-    __slots__ = ("_store", "_viewer", "blocked", "blocks", "follows")
+    __slots__ = ("_remote", "_store", "_viewer", "blocked", "blocks", "follows")
 
-    def __init__(self, store: Store, viewer: str | None) -> None:
+    def __init__(self, store: Store, viewer: str | None, *, remote: bool) -> None:
+        """`remote`: a partition costs a statement there, so that both ways are read in the partitions of one account.
+
+        In a store of this process a call costs more than a key: there one table answers both ways.
+        """
+        self._remote = remote
         self._store = store
         self._viewer = viewer
         self.follows: dict[Pair, str | None] = {}
@@ -36,32 +42,44 @@ class Relations:
         # Whom the viewer blocks or is blocked by, of all that are in `blocks`.
         self.blocked: set[str] = set()
 
-    def missing_blocks(self, dids: Iterable[str], pairs: Iterable[Pair]) -> list[Any]:
-        """What is to be read of blocks between the viewer and these accounts, and between these pairs, either way."""
-        work: list[Any] = []
-        viewer = self._viewer
-        # Nobody stands to themselves in any way, whatever records say.
-        ours = [] if viewer is None else [(viewer, did) for did in dids if did != viewer]
-        blocks = self.blocks
-        wanted = dict.fromkeys([pair for pair in pairs if pair[0] != pair[1]])
-        many = Counter([pair[0] for pair in wanted])
-        blocking: dict[Pair, None] = {}
-        blocked: dict[Pair, None] = {}
-        for pair in chain(ours, wanted):
-            one, other = pair
-            back = (other, one)
-            if pair not in blocks and back not in blocked:
-                blocking[pair] = None
-            if back not in blocks and back not in blocking:
-                # Both ways of all who stand to one account are in two partitions of its own.
-                if one == viewer or many[one] >= _MANY:
-                    blocked[pair] = None
+    def missing_blocks(self, dids: Collection[str], pairs: Collection[Pair]) -> list[Any]:
+        """What is to be read of blocks between the viewer and these accounts, and between these pairs, either way.
+
+        Both ways of a pair are always asked for together.
+        """
+        viewer, blocks = self._viewer, self.blocks
+        # Of the first of a pair: whom it blocks, and by whom it is blocked.
+        blocking: list[Pair] = []
+        blocked: list[Pair] = []
+        if viewer is not None:
+            # Nobody stands to themselves in any way, whatever records say.
+            blocking = [(viewer, did) for did in dids if did != viewer]
+            if blocks:
+                blocking = [pair for pair in blocking if pair not in blocks]
+            if self._remote:
+                blocked = blocking.copy()
+            else:
+                blocking += [(did, viewer) for _, did in blocking]
+        if pairs:
+            many = Counter([one for one, _ in pairs]) if self._remote and len(pairs) >= _MANY else _FEW
+            asked: set[Pair] = set(blocking)
+            for pair in pairs:
+                one, other = pair
+                back = (other, one)
+                if one == other or pair in blocks or pair in asked or back in asked:
+                    continue
+                asked.add(pair)
+                blocking.append(pair)
+                # All who stand to one account are in two partitions of its own.
+                if self._remote and (many[one] >= _MANY or one == viewer):
+                    blocked.append(pair)
                 else:
-                    blocking[back] = None
+                    blocking.append(back)
+        work: list[Any] = []
         if blocking:
-            work.append(self._fetch_blocking(list(blocking)))
+            work.append(self._fetch_blocking(blocking))
         if blocked:
-            work.append(self._fetch_blocked(list(blocked)))
+            work.append(self._fetch_blocked(blocked))
         return work
 
     def missing_own_follows(self, dids: Iterable[str]) -> list[Read]:
@@ -76,10 +94,12 @@ class Relations:
         """`following` are looked for in the partition of who follows, `followed` in those of who is followed."""
         follows = self.follows
         work: list[Read] = []
-        missing = [pair for pair in following if pair not in follows]
+        if not self._remote:
+            following, followed = [*following, *followed], ()
+        missing = [pair for pair in following if pair not in follows] if follows else list(following)
         if missing:
             work.append(partial(self._fetch_following, missing))
-        missing = [pair for pair in followed if pair not in follows]
+        missing = [pair for pair in followed if pair not in follows] if follows else list(followed)
         if missing:
             work.append(partial(self._fetch_followed, missing))
         return work
@@ -87,31 +107,34 @@ class Relations:
     async def _fetch_following(self, pairs: list[Pair]) -> None:
         rows = await self._store.get_many(follows_by_actor.TABLE, pairs)
         uri = follows_by_actor.uri
-        self.follows.update([(pair, None if row is None else uri(row)) for pair, row in zip(pairs, rows, strict=True)])
+        self.follows.update(zip(pairs, [None if row is None else uri(row) for row in rows], strict=True))
 
     async def _fetch_followed(self, pairs: list[Pair]) -> None:
-        rows = await self._store.get_many(followed_by.TABLE, [followed_by.key(whom, who) for who, whom in pairs])
-        self.follows.update(
-            [(pair, None if row is None else row[_FOLLOWED_URI]) for pair, row in zip(pairs, rows, strict=True)]
-        )
+        key, place = followed_by.key, _FOLLOWED_URI
+        rows = await self._store.get_many(followed_by.TABLE, [key(whom, who) for who, whom in pairs])
+        self.follows.update(zip(pairs, [None if row is None else row[place] for row in rows], strict=True))
 
     async def _fetch_blocking(self, pairs: list[Pair]) -> None:
         """Whether the first of a pair blocks the other."""
         rows = await self._store.get_many(blocks_by_actor.TABLE, pairs)
-        for pair, row in zip(pairs, rows, strict=True):
-            self._found(pair, None if row is None else row[_BLOCK_URI])
+        place = _BLOCK_URI
+        self.blocks.update(zip(pairs, [None if row is None else row[place] for row in rows], strict=True))
+        self._hide(rows)
 
     async def _fetch_blocked(self, pairs: list[Pair]) -> None:
         """Whether the first of a pair is blocked by the other."""
         rows = await self._store.get_many(blocked_by.TABLE, pairs)
+        blocks, place = self.blocks, _BLOCKED_URI
         for (one, other), row in zip(pairs, rows, strict=True):
-            self._found((other, one), None if row is None else row[_BLOCKED_URI])
+            blocks[other, one] = None if row is None else row[place]
+        self._hide(rows)
 
-    def _found(self, pair: Pair, uri: str | None) -> None:
-        self.blocks[pair] = uri
-        if uri is not None:
-            who, whom = pair
-            if self._viewer == who:
-                self.blocked.add(whom)
-            elif self._viewer == whom:
-                self.blocked.add(who)
+    def _hide(self, rows: Iterable[Row | None]) -> None:
+        """Rows of either table begin with the two accounts."""
+        viewer = self._viewer
+        for row in rows:
+            if row is not None:
+                if row[0] == viewer:
+                    self.blocked.add(row[1])
+                elif row[1] == viewer:
+                    self.blocked.add(row[0])

@@ -19,6 +19,7 @@ import msgspec
 import uvloop
 
 from api.appview.gate import GatedStore
+from api.appview.late import within
 from api.appview.together import at_once
 from tests.bench.cluster_world import MeasuredWorld
 from tests.conftest import vectors_root
@@ -94,7 +95,9 @@ class Statements:
 async def measure(driver: str, settings, truth: InProcess, people: list[str]) -> None:
     store = await ScyllaStore.open(msgspec.structs.replace(settings, driver=driver), "g1", TABLES, create=False)
     asked = Statements(store)
-    views = InProcess(GatedStore(store, 256, StoreUnavailableError), together=at_once(8), big_kept=1.0)
+    views = InProcess(
+        GatedStore(store, 256, StoreUnavailableError), together=at_once(8), big_kept=1.0, in_time=within(60.0, print)
+    )
     dice = random.Random(3)
     viewers = [dice.choice(people) for _ in range(PAGES)]
     for viewer in people[:20]:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from api import apps
+from api.appview.late import Part, within
 from api.appview.reader import AppViewReader
 from api.xrpc import Ctx, Services
 from schemas.data import from_json
@@ -15,6 +16,7 @@ from schemas.errors import Refused, XrpcError
 from schemas.lexicon import load
 from schemas.syntax import Did
 from views.store import Store
+from views.store_scylla import ScyllaStore
 
 Json = dict[str, Any]
 
@@ -32,6 +34,8 @@ class InProcess:
 
     def __init__(self, store: Store, **more: Any) -> None:
         self.store = store
+        if isinstance(store, ScyllaStore):
+            more.setdefault("in_time", within(600.0, _given_up))
         self._catalogue = load()
         self._endpoints = {endpoint.nsid: endpoint for endpoint in apps.VIEWS}
         reader = AppViewReader(store, "http://images.test", **more)
@@ -54,6 +58,10 @@ class InProcess:
         said = orjson.loads(answer) if isinstance(answer, bytes) else answer
         method.check_output(from_json(said))
         return said
+
+
+def _given_up(part: Part) -> None:
+    raise AssertionError(f"{part} did not come")
 
 
 def _text(value: Any) -> Any:

@@ -7,16 +7,22 @@ import pytest
 from multidict import MultiDict
 
 from api import apps
+from api.appview.late import within
 from api.appview.reader import AppViewReader
 from api.xrpc import Ctx, Services
 from schemas import data
 from schemas.errors import XrpcError
 from schemas.lexicon import load
 from schemas.syntax import Did
+from tests.support.cql_views import TestsStore
 from views.cql.lookup import grouped
 
 IMAGES = "https://img.example"
 ENDPOINTS = {endpoint.nsid: endpoint for endpoint in apps.VIEWS}
+
+
+REMOTE = within(600.0, print)
+"""The reader of a store across a network, from whom nothing is withheld."""
 
 
 class Counting:
@@ -45,6 +51,8 @@ class Counting:
 class AppView:
     def __init__(self, store, **more):
         self.store = Counting(store)
+        if isinstance(store, TestsStore):
+            more.setdefault("in_time", REMOTE)
         self.services = Services(appview=AppViewReader(self.store, IMAGES, **more))
 
     async def get(self, nsid, viewer=None, **query):

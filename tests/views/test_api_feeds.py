@@ -11,7 +11,7 @@ from api.appview.together import at_once
 from schemas.cid import Cid
 from views.store_cached import CachedStore
 
-from .appview import IMAGES, AppView
+from .appview import IMAGES, REMOTE, AppView
 from .conftest import CID, did
 
 TIMELINE = "app.bsky.feed.getTimeline"
@@ -477,8 +477,9 @@ def busy(world):
     return people, said
 
 
-async def test_a_page_takes_a_bounded_number_of_statements(world, appview):
+async def test_a_page_takes_a_bounded_number_of_statements(world, store):
     """Beside 4 slices and 25 for the viewer's own state: 2 a post, 3 an account, those left out by rules included."""
+    appview = AppView(store, in_time=REMOTE)
     people, said = busy(world)
     await world.run()
     await appview.get(TIMELINE, A, limit=1)  # the big authors are read once for all readers
@@ -502,8 +503,9 @@ async def test_a_page_takes_a_bounded_number_of_statements(world, appview):
         assert appview.store.keys <= 25 + 2 * (len(shown) + 5) + 3 * (len(accounts) + 5), nsid
 
 
-async def test_a_page_of_posts_is_four_slices_and_five_statements_an_item(world, appview):
+async def test_a_page_of_posts_is_four_slices_and_five_statements_an_item(world, store):
     """Invariant 10, as CQL counts; what an item answers or quotes is an item more."""
+    appview = AppView(store, in_time=REMOTE)
     people = [did(f"p{c}") for c in "abcdefghijklmnopqrstuvwxyz"]
     for number, who in enumerate(people):
         world.account(who, f"{who[8:10]}.test")
@@ -528,7 +530,7 @@ async def test_a_page_of_posts_is_four_slices_and_five_statements_an_item(world,
 async def test_statements_at_once_and_rows_from_memory_give_the_same_bytes(world, store, appview):
     people, said = busy(world)
     await world.run()
-    others = AppView(store, together=at_once(4)), AppView(CachedStore(store))
+    others = AppView(store, together=at_once(4), in_time=REMOTE), AppView(CachedStore(store))
 
     for nsid, query in ((TIMELINE, {}), (AUTHOR, {"actor": people[3]}), (POSTS, {"uris": said[-25:]})):
         for viewer in (A, people[0]):

@@ -8,7 +8,7 @@ from views import posts, restrictions
 from views.record import POSTGATE, THREADGATE
 from views.restrictions import CLOSED, FOLLOWERS, FOLLOWING, MENTIONED
 
-from .appview import AppView
+from .appview import REMOTE, AppView
 from .conftest import CID, START, at, did
 
 THREAD, POSTS, AUTHOR = "app.bsky.feed.getPostThread", "app.bsky.feed.getPosts", "app.bsky.feed.getAuthorFeed"
@@ -324,7 +324,8 @@ async def test_a_block_hides_before_a_gate_does(world, appview):
     assert kind(view) == "viewBlocked"
 
 
-async def test_gates_are_no_more_than_one_statement_a_gate(world, appview):
+async def test_gates_are_no_more_than_one_statement_a_gate(world, store):
+    appview = AppView(store, in_time=REMOTE)
     root = world.post(A, 1, **mention(B))
     threadgate(world, root, allow=[rule("mention"), rule("following"), rule("follower")])
     people = [did(f"p{letter}") for letter in "abcdefghijklmnop"]
