@@ -21,6 +21,7 @@ from headrace.load.synthesis.resign import resign
 from headrace.load.synthesis.steps import Population
 from schemas.errors import InvariantError, Refused
 
+_MOST = 10_000_000  # accounts
 _FEW = 20_000  # commits and records
 _LEVEL = 1  # of compression: what makes the frames needs the processor more
 
@@ -30,6 +31,9 @@ def synthesise_(
     *,
     seed: Annotated[int, Parameter(help="The same seed gives the same archive.")] = 1,
     accounts: Annotated[int, Parameter(help="How many accounts.")] = 1_000,
+    followers: Annotated[
+        int | None, Parameter(help="Instead: one account that so many follow, who all like what it posts.")
+    ] = None,
     events: Annotated[int, Parameter(help="Events after every account has come into being.")] = 10_000,
     rate: Annotated[
         float | None, Parameter(help="Events a second of recorded time; by default what so many accounts do.")
@@ -42,13 +46,18 @@ def synthesise_(
 ) -> int:
     """Make a network out of a seed, with real keys, signatures and trees, and put its firehose into an archive."""
     # A process takes a second or two to start, in which one alone makes thousands.
-    processes = workers or (1 if accounts * 4 + events < _FEW else os.cpu_count() or 1)
-    if not (0 < accounts <= 10_000_000 and events >= 0 and processes > 0 and (rate is None or rate > 0)):
+    processes = workers or (1 if (followers or accounts) * 4 + events < _FEW else os.cpu_count() or 1)
+    if followers is not None and not 0 < followers < _MOST:
+        return fail(USAGE, f"expected --followers of 1 to {_MOST - 1:,}")
+    if not (0 < accounts <= _MOST and events >= 0 and processes > 0 and (rate is None or rate > 0)):
         return fail(USAGE, "expected --accounts of 1 to 10,000,000, --events from 0, --workers and --rate above 0")
+    population = Population(seed, accounts, events, rate)
+    if followers is not None:
+        population = population._replace(accounts=followers + 1, famous=True)
     collect_rarely()
     started = time.monotonic()
     try:
-        source = f"synthesised: seed {seed}, {accounts} accounts, {events} events"
+        source = f"synthesised: seed {seed}, {population.accounts} accounts, {events} events"
         if re_sign is not None:
             source = f"{re_sign.name}, signed again: seed {seed}"
         with ArchiveWriter(out, source=source, level=_LEVEL) as writer:
@@ -57,7 +66,7 @@ def synthesise_(
             if re_sign is not None:
                 said: dict[str, Any] = resign(Archive(re_sign), writer, seed)._asdict()
             else:
-                said = synthesise(Population(seed, accounts, events, rate), writer, workers=processes)._asdict()
+                said = synthesise(population, writer, workers=processes)._asdict()
     except Refused as refused:
         return fail(REFUSED, str(refused))
     except KeyboardInterrupt:

@@ -63,7 +63,7 @@ async def look_again(url: str, world: World, unseen: list[tuple[str, int]], seri
     calls = Calls(pool.header)
     try:
         for uri, follower in unseen:
-            times = await _times(pool, calls, world.accounts[follower].token, uri)
+            times = await shown_times(pool, calls, world.accounts[follower].token, uri)
             if times is None:
                 continue  # not answered: undecided
             wrong = [] if times == 1 else [f"{SHOWN}: {uri} is there {times} times for {follower} at last"]
@@ -72,7 +72,7 @@ async def look_again(url: str, world: World, unseen: list[tuple[str, int]], seri
         await pool.close()
 
 
-async def _times(pool: Pool, calls: Calls, token: str, uri: str) -> int | None:
+async def shown_times(pool: Pool, calls: Calls, token: str, uri: str) -> int | None:
     """How often a timeline shows a post, itself and not a repost; None if it is not answered to its end."""
     cursor, times = "", 0
     for _ in range(_PAGES):

@@ -98,6 +98,7 @@ class Players(Struct, frozen=True, forbid_unknown_fields=True):
     through: Literal["log", "relay"] = "log"  # its ingest hook; or a relay, which the target reads and verifies
     archive: str = ""  # a directory; none: it is synthesised
     accounts: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
+    followers: Count = 0  # instead: one account that so many follow, who all like what it posts
     begin: NotNegative = 0.0
 
 

@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import aiohttp
 import msgspec
 
 from headrace import client
-from headrace.commands.uploads import OPTIONS_MAX, Options
-from headrace.load.archive.blocks import Kind
+from headrace.commands.uploads import Options
+from headrace.load.archive.blocks import Item, Kind
 from headrace.load.archive.reader import ALL, Archive, Wanted
 from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter
 from headrace.load.plan import Plan, Players
@@ -30,6 +29,7 @@ from headrace.load.synthesis.steps import START, Population
 from schemas.errors import Refused
 
 _FRAMES = frozenset({Kind.COMMIT, Kind.SYNC, Kind.IDENTITY, Kind.ACCOUNT})
+_UPLOAD = 10_000  # frames of one upload, which carries the documents of their accounts
 _AT_ONCE = 64  # frames of one piece before the load
 _PIECE = 0.02  # seconds of frames sent at once
 
@@ -42,8 +42,11 @@ def archive_of(name: str, plan: Plan, folder: Path, workers: int, stop: Event) -
             return Archive(Path(players.archive))
         directory = folder / f"archive-{name}"
         events = int(players.rate * (plan.load.seconds - players.begin))
+        population = Population(seed, players.accounts, events)
+        if players.followers:
+            population = Population(seed, players.followers + 1, events, famous=True)
         with ArchiveWriter(directory, source=f"synthesis of seed {seed}") as writer:
-            synthesise(Population(seed, players.accounts, events), writer, workers=workers, stop=stop)
+            synthesise(population, writer, workers=workers, stop=stop)
         return Archive(directory)
     except Refused as refused:
         raise PlayerError(str(refused)) from None
@@ -56,62 +59,73 @@ class Playing:
 
     def __init__(self, name: str, players: Players, archive: Archive, data: Path) -> None:
         self._name, self._players, self._archive, self._data = name, players, archive, data
-        self._options = b"{}"
+        self._documents: dict[int, bytes] = {}
+        self._recorded = ALL if players.archive else Wanted(since=START)
         self.sent = 0
 
     async def found(self) -> int:
         """Before the load, as fast as the target takes it: a synthetic network's accounts come into being."""
         if self._players.archive:
             return 0
-        frames = (item.data for item in self._archive.items(Wanted(until=START)) if item.kind in _FRAMES)
+        frames, accepted = self._frames(Wanted(until=START)), 0
         try:
-            said = await client.send(self._data, "ingest/frames", self._unpaced(frames), self._name)
+            while upload := list(islice(frames, _UPLOAD)):
+                said = await client.send(self._data, "ingest/frames", self._unpaced(upload), self._name)
+                accepted += int(said["accepted"])
         except (client.NotRunningError, client.RefusedError) as error:
             raise PlayerError(str(error)) from None
-        return int(said["accepted"])
-
-    async def _unpaced(self, frames: Iterator[bytes]) -> AsyncIterator[bytes]:
-        yield len(self._options).to_bytes(4, "little") + self._options
-        while piece := list(islice(frames, _AT_ONCE)):
-            yield b"".join(len(data).to_bytes(4, "little") + data for data in piece)
+        return accepted
 
     async def run(self, begin: float, seconds: float) -> Player:
         """Until the archive or the load ends, and the target has taken what was sent."""
-        begin += self._players.begin
+        begin, seconds = begin + self._players.begin, seconds - self._players.begin
         await asyncio.sleep(max(0.0, begin - time.monotonic()))  # a connection before would have to live through faults
-        error, found = "", dict[str, Any]()
+        frames, accepted, refused, error = self._frames(self._recorded), 0, 0, ""
         try:
-            found = await client.send(
-                self._data, "ingest/frames", self._pieces(begin, seconds - self._players.begin), self._name
-            )
+            while time.monotonic() - begin < seconds and (upload := list(islice(frames, _UPLOAD))):
+                paced = self._paced(upload, begin, seconds)
+                found = await client.send(self._data, "ingest/frames", paced, self._name)
+                accepted += int(found.get("accepted", 0))
+                refused += int(found.get("refused", 0))
         except (client.NotRunningError, client.RefusedError, aiohttp.ClientError, OSError) as failed:
             error = str(failed)
-        accepted, refused = int(found.get("accepted", 0)), int(found.get("refused", 0))
         return Player(self._name, self.sent, accepted, refused, round(time.monotonic() - begin, 3), error)
 
-    async def _pieces(self, begin: float, seconds: float) -> AsyncIterator[bytes]:
-        yield len(self._options).to_bytes(4, "little") + self._options
-        wanted = ALL if self._players.archive else Wanted(since=START)
-        frames = (item.data for item in self._archive.items(wanted) if item.kind in _FRAMES)
-        while (at := time.monotonic() - begin) < seconds:
-            due = int(max(0.0, at) * self._players.rate) - self.sent
-            piece = list(islice(frames, max(0, due)))
-            if due > 0 and not piece:
-                return
-            self.sent += len(piece)
-            if piece:
-                yield b"".join(len(data).to_bytes(4, "little") + data for data in piece)
-            await asyncio.sleep(_PIECE)
-
     def prepare(self) -> None:
-        """Read the documents, which go first. Raises PlayerError."""
-        documents = {}
+        """Read the documents: of each account the newest."""
         for item in self._archive.items(holds=DOCUMENTS):
             if item.kind == Kind.DOCUMENT:
-                found = msgspec.json.decode(item.data)
-                documents[str(found["id"])] = found
-        text = msgspec.json.encode(documents).decode()
+                self._documents[item.did_key] = item.data
+
+    def _frames(self, wanted: Wanted) -> Iterator[Item]:
+        return (item for item in self._archive.items(wanted) if item.kind in _FRAMES)
+
+    async def _unpaced(self, upload: list[Item]) -> AsyncIterator[bytes]:
+        yield self._options(upload)
+        frames = iter(upload)
+        while piece := list(islice(frames, _AT_ONCE)):
+            yield _piece(piece)
+
+    async def _paced(self, upload: list[Item], begin: float, seconds: float) -> AsyncIterator[bytes]:
+        yield self._options(upload)
+        frames, left = iter(upload), len(upload)
+        while left and (at := time.monotonic() - begin) < seconds:
+            due = int(max(0.0, at) * self._players.rate) - self.sent
+            piece = list(islice(frames, max(0, due)))
+            self.sent += len(piece)
+            left -= len(piece)
+            if piece:
+                yield _piece(piece)
+            await asyncio.sleep(_PIECE)
+
+    def _options(self, upload: list[Item]) -> bytes:
+        """What comes first: the documents of the accounts whose frames follow."""
+        keys = dict.fromkeys(item.did_key for item in upload)
+        documents = [msgspec.json.decode(self._documents[key]) for key in keys if key in self._documents]
+        text = msgspec.json.encode({str(each["id"]): each for each in documents}).decode()
         options = msgspec.json.encode(Options(text, trust_handles=True))
-        if len(options) > OPTIONS_MAX:
-            raise PlayerError(f"{self._name}: documents of {len(options)} bytes; {OPTIONS_MAX} can be sent")
-        self._options = options
+        return len(options).to_bytes(4, "little") + options
+
+
+def _piece(items: list[Item]) -> bytes:
+    return b"".join(len(item.data).to_bytes(4, "little") + item.data for item in items)

@@ -15,12 +15,15 @@ from types import TracebackType
 from typing import Self
 
 from headrace.load.archive.reader import Archive
+from headrace.load.famous import Famous
 from headrace.load.plan import Plan
 from headrace.load.players import Playing, archive_of
 from headrace.load.result import Player
+from headrace.load.series import Series
 from headrace.load.started import Setting
 from headrace.load.target import RunningTarget
 from headrace.load.upstream import Upstream
+from headrace.load.world import World
 
 
 class Plays:
@@ -31,6 +34,7 @@ class Plays:
         self._stack = AsyncExitStack()
         self._upstreams: list[Upstream] = []
         self._playing: list[Playing] = []
+        self._famous: dict[str, Famous] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -53,7 +57,7 @@ class Plays:
             settings["relay_upstreams"] = ",".join(str(each.settings["relay_upstreams"]) for each in self._upstreams)
         return settings
 
-    async def prepare(self, target: RunningTarget) -> None:
+    async def prepare(self, target: RunningTarget, world: World) -> None:
         """Before the load: synthetic networks come into being. Raises PlayerError."""
         for name, players in self._plan.players.items():
             if players.through == "log":
@@ -63,6 +67,10 @@ class Plays:
                 self._playing.append(playing)
         for upstream in self._upstreams:
             self._founded(upstream.name, await upstream.found(target.plc, target.relay))
+        for name, players in self._plan.players.items():
+            if players.followers and not players.archive:
+                famous = self._famous[name] = Famous(players, self._plan.seed)
+                await famous.follow(target.url, world)
 
     def begin(self, target: RunningTarget, begin: float) -> list[asyncio.Task[Player]]:
         """Each of them, as a task. `begin` is of CLOCK_MONOTONIC."""
@@ -71,6 +79,12 @@ class Plays:
             *(asyncio.create_task(each.run(begin, seconds)) for each in self._playing),
             *(asyncio.create_task(each.run(target.relay, begin, seconds)) for each in self._upstreams),
         ]
+
+    async def check(self, url: str, world: World, players: list[Player], series: Series) -> None:
+        """When the views have seen everything: is it shown as it was played."""
+        for player in players:
+            if player.name in self._famous and not player.error:
+                await self._famous[player.name].check(url, world, player, series)
 
     def _founded(self, name: str, frames: int) -> None:
         self._say(f"{name}: {frames} frames of accounts that came into being")

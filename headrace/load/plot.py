@@ -92,7 +92,7 @@ class Plot(NamedTuple):
             for index, line in enumerate(drawn)
         )
         return (
-            f"<figure><figcaption>{escape(self.title)}</figcaption>{self._svg(drawn)}"
+            f"<figure><figcaption>{escape(self.title)}</figcaption><div class='wide'>{self._svg(drawn)}</div>"
             f'<ul class="legend">{legend}</ul>{self._table(drawn)}</figure>'
         )
 

@@ -46,11 +46,12 @@ details { margin: .4rem 0; } summary { cursor: pointer; color: var(--dim); font-
 pre { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .75rem; overflow-x: auto;
   font-size: .8rem; line-height: 1.4; }
 @media (max-width: 40rem) { main { padding: 1rem .75rem 3rem; } h1 { font-size: 1.35rem; }
-  th, td { padding: .25rem .45rem; } svg text { font-size: 17px; } }
+  th, td { padding: .25rem .35rem; font-size: .82rem; } svg text { font-size: 17px; } svg { min-width: 32rem; } }
 @media print { :root { color-scheme: light; --paper: #fff; --card: #fff; --ink: #000; --dim: #444; --line: #bbb;
   --good: #116329; --bad: #a0111f; --c0: #1f6fb5; --c1: #c4541a; --c2: #2b8a5b; --c3: #8250c4; --c4: #b0791b;
   --c5: #c2457e; --c6: #3d8f9c; --c7: #6b7680; --c8: #7a8f1e; }
-  main { max-width: none; padding: 0; } figure, table, .facts { break-inside: avoid; } details > :not(summary) {
-  display: none; } body { font-size: 11pt; } }
+  main { max-width: none; padding: 0; } figure, table, .facts { break-inside: avoid; } h2 { break-after: avoid; }
+  .wide { overflow: visible; } th, td { padding: .15rem .3rem; font-size: 8.5pt; } svg { min-width: 0; }
+  details > :not(summary) { display: none; } body { font-size: 11pt; } }
 """
 COLOURS = 9

@@ -79,7 +79,7 @@ class Run:
         world = await self._unless_stopped(Builder(plan, self._target.url, tag, self._progress.say).build())
         made = time.monotonic() - begun
         world.save(self._folder / "world")
-        await self._unless_stopped(plays.prepare(self._target))
+        await self._unless_stopped(plays.prepare(self._target, world))
         started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._begin = time.monotonic() + _START_SECONDS
         clients = Clients(plan, self._target.url, self._folder / "world", self.series)
@@ -101,7 +101,9 @@ class Run:
                     settled_seconds = await settled(sampler.ask_afresh, plan.load.settle)
                 if self._target.ops and settled_seconds is None:
                     self._notes.append("the views had not seen everything when the run ended: nothing was compared")
-                elif plan.checks is not None:
+                else:
+                    await plays.check(self._target.url, world, self._players, self.series)
+                if plan.checks is not None and not (self._target.ops and settled_seconds is None):
                     await look_again(self._target.url, world, clients.unseen, self.series)
                     await compare_counts(self._target.url, world, clients.tallies, plan.checks.posts, self.series)
         finally:

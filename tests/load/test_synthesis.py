@@ -21,6 +21,7 @@ from headrace.load.archive.verify import Verifier
 from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.synthesis import model, repos
 from headrace.load.synthesis.accounts import Accounts
+from headrace.load.synthesis.fame import post_uri
 from headrace.load.synthesis.plan import Plan
 from headrace.load.synthesis.pool import steps_of, synthesise
 from headrace.load.synthesis.resign import resign
@@ -381,3 +382,29 @@ def _dids(archive: Archive) -> set[str]:
 
 def _deed(found: dict) -> tuple:
     return found["kind"], found["time"], [(op["action"], op["path"]) for op in found.get("ops", ())]
+
+
+FAMOUS = Population(seed=4, accounts=31, events=70, famous=True)
+
+
+def test_a_famous_account_is_followed_by_all_and_each_of_its_posts_is_liked_in_turn(tmp_path: Path) -> None:
+    archive = make(tmp_path / "a", FAMOUS)
+    did = Accounts(4).did(0)
+    commits = [found for item in archive.items() for found in [shown(item)] if found["kind"] == "commit"]
+    paths = [(found["did"], op["path"]) for found in commits for op in found["ops"]]
+    follows = {who for who, path in paths if path.startswith("app.bsky.graph.follow/")}
+    posts = [f"at://{who}/{path}" for who, path in paths if path.startswith("app.bsky.feed.post/")]
+    likes = [who for who, path in paths if path.startswith("app.bsky.feed.like/")]
+
+    assert Verifier(archive).run().failures == {}
+    assert (len(follows), did in follows) == (30, False)
+    assert posts == [post_uri(FAMOUS, did, number) for number in range(3)]
+    assert likes[:30] == likes[30:60]
+    assert set(likes[:30]) == follows
+    assert len(likes) == 67
+
+
+def test_any_number_of_processes_makes_the_same_fame(tmp_path: Path) -> None:
+    alone, together = make(tmp_path / "a", FAMOUS), make(tmp_path / "b", FAMOUS, workers=2)
+
+    assert alone.content_hash() == together.content_hash()

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from headrace.load.archive.blocks import Item, Kind
 from headrace.load.archive.writer import ArchiveWriter
 from headrace.load.synthesis.accounts import Accounts
+from headrace.load.synthesis.fame import Fame
 from headrace.load.synthesis.plan import Plan
 from headrace.load.synthesis.repos import RECORDS, Made, Repos
 from headrace.load.synthesis.steps import Population, Step
@@ -73,7 +74,7 @@ def synthesise(
 
 def steps_of(population: Population, dids: list[Did], mine: Callable[[int], bool] = lambda _: True) -> Iterator[Step]:
     """The whole plan in order; what accounts write that are not `mine` may be left out."""
-    plan = Plan(population, dids, mine=mine)
+    plan = Fame(population, dids, mine) if population.famous else Plan(population, dids, mine=mine)
     return chain(plan.foundings(), plan.events())
 
 

@@ -12,13 +12,17 @@ START = 1_767_571_200_000_000  # 2026-01-05T00:00:00Z, a Monday
 
 
 class Population(NamedTuple):
-    """What to make. `rate` is events a second of recorded time, None for what so many accounts do."""
+    """What to make. `rate` is events a second of recorded time, None for what so many accounts do.
+
+    `famous`: everybody follows the first account, and its posts are liked by all (`fame.py`).
+    """
 
     seed: int
     accounts: int
     events: int
     rate: float | None = None
     start: int = START
+    famous: bool = False
 
 
 class Write(NamedTuple):
