@@ -197,7 +197,7 @@ async def test_beside_a_relay_it_asks_that_and_the_operator_may_ask_too(tmp_path
             await asyncio.to_thread(role.start)
             left = await command.run(host.name, "--detach")
             assert (left.code, left.views[0]["state"]) == (0, "running"), left.said
-            await until(lambda: host.asked["getRepo"])
+            await until(lambda: host.asked["getRepo"], seconds=SECONDS)
             following = await command.begin(host.name)
             go_on.set()
             done = await ended(following)
@@ -256,7 +256,7 @@ async def test_killed_in_the_middle_it_goes_on_and_nothing_is_missing_or_fetched
         for goal in sorted(rng.sample(range(5, 90), KILLS)):
             process = await command.begin(*arguments)
             arguments = ()
-            await until(lambda goal=goal: host.fetched.total() >= goal)
+            await until(lambda goal=goal: host.fetched.total() >= goal, seconds=SECONDS)
             process.kill()
             await process.wait()
             killed += 1
