@@ -176,7 +176,7 @@ MUTANTS = (
     ),
     Mutant("a gate lets everybody in", "api/appview/gates.py", "if did == owner or not rules & CLOSED:", "if True:"),
     Mutant(
-        "a gate rules over what was there", "api/appview/gates.py", "row[_INDEXED_AT] < gate[_THREAD_SINCE]", "False"
+        "a gate rules over what was there", "api/appview/gates.py", "row[_INDEXED_AT] < gate[_SINCE]", "False"
     ),
     Mutant(
         "an answer's own date is believed",
@@ -204,7 +204,7 @@ MUTANTS = (
         '    post = gate.value["post"]\n',
     ),
     Mutant("blocks do not hide", "api/appview/rules.py", "return did in loaded.blocked", "return False"),
-    Mutant("blocks hide one way", "api/appview/relations.py", "self.blocked.add(who)", "pass"),
+    Mutant("blocks hide one way", "api/appview/relations.py", "self.blocked.add(row[0])", "pass"),
     Mutant(
         "blocks of others hide nothing",
         "api/appview/rules.py",
