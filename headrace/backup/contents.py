@@ -32,7 +32,7 @@ DATABASES: Final = (GENERATIONS, RELAY, LOG, ACCOUNTS, PLC)
 
 # Accounts' files and views follow from the log; the rest is of the moment, or fetched again.
 _COMPUTED: Final = re.compile(
-    r"(accounts|imports|mail|views(\.[^/]+)?\.sqlite(-wal|-shm)?|log-heads\.sqlite.*|identities\.sqlite.*"
+    r"(accounts|imports|mail|relay-log\.sqlite.*|views(\.[^/]+)?\.sqlite(-wal|-shm)?|log-heads\.sqlite.*|identities\.sqlite.*"
     r"|plc_mirror\.sqlite.*|derive.*|lost\+found"
     rf"|{re.escape(LOCK)}|{re.escape(ADDRESSES)}|{re.escape(MARK)}|{re.escape(RESTORING)}|{re.escape(STAGING)})$"
 )

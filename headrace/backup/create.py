@@ -45,9 +45,9 @@ def create(directory: Path, file: Path, key: bytes | None, say: Say) -> dict[str
 
     Raises BackupRefused, InvariantError for damage in the directory, OSError.
     """
-    if not any((directory / name).exists() for name in (LOG, ACCOUNTS, PLC)):
+    if not any((directory / name).exists() for name in DATABASES):
         raise BackupRefused(
-            Reason.SOURCE, f"{directory}: expected a log, accounts or a did:plc directory, found none: name another"
+            Reason.SOURCE, f"{directory}: expected one of {', '.join(DATABASES)}, found none: name another with --data"
         )
     if file.exists():
         raise BackupRefused(Reason.TARGET, f"{file} is there already: name another, a backup overwrites none")

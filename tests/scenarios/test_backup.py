@@ -127,6 +127,7 @@ async def log_in_again(network):
         network.tokens[did] = body["accessJwt"]
 
 
+@pytest.mark.timeout(900)
 async def test_what_was_acknowledged_before_a_backup_is_there_after_it_and_relays_go_on(tmp_path):
     async with HttpNetwork(tmp_path, shards=2) as network, HttpNetwork(tmp_path / "crawler") as crawler:
         (tmp_path / "crawler").mkdir()
@@ -357,6 +358,7 @@ async def test_a_damaged_database_is_not_backed_up(resting, tmp_path):
     assert not [*tmp_path.glob("backup*")]
 
 
+@pytest.mark.timeout(900)
 async def test_a_death_on_the_way_leaves_no_backup_and_no_half_restored_network(resting, tmp_path):
     data, file, into = resting.network.data, tmp_path / "backup", tmp_path / "into"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
+
 from tests.oracle.compare import Comparison, Watch
 from tests.scenarios.test_generations import ok, ready, states
 from tests.support import older
@@ -26,6 +28,7 @@ async def compared(network, context):
     assert watch.counts["getPosts with something"]
 
 
+@pytest.mark.timeout(900)
 async def test_a_new_version_builds_its_views_and_no_read_fails_while_they_are_changed(tmp_path):
     async with HttpNetwork(tmp_path, shards=2) as network:
         network.network.module = older.NAME
