@@ -240,11 +240,14 @@ class CqlSession:
         if not statements:
             return []
         asked = self._ask(len(statements))
-        for place, statement in enumerate(statements):
-            self._start(_Item(asked, place, statement, self._settings))
-            if place & _AT_ONCE == _AT_ONCE:
-                await asyncio.sleep(0)
-        await asked.done
+        try:
+            for place, statement in enumerate(statements):
+                self._start(_Item(asked, place, statement, self._settings))
+                if place & _AT_ONCE == _AT_ONCE:
+                    await asyncio.sleep(0)
+            await asked.done
+        finally:
+            asked.done.cancel()  # whoever was cut off reads no failure
         return asked.answers
 
     async def pages(self, statement: Statement) -> AsyncIterator[list[Row]]:
