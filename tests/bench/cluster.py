@@ -33,11 +33,10 @@ from schemas.entries import Commit
 from schemas.topics import COMMITS, RECORDS, shard_of
 from tests.bench import cluster_limits
 from tests.bench.client import Figures
-from tests.bench.cluster_parts import Asked, spent, stack, until
+from tests.bench.cluster_parts import Asked, as_an_appview, reading, spent, stack, until
 from tests.bench.cluster_world import MeasuredWorld
 from tests.bench.run import ROOT, Row, machine, say
 from tests.conftest import vectors_root
-from tests.support.asking import InProcess
 from tests.support.cluster_views import GENERATION, TABLES, dropped, topics
 from tests.support.cql_store import drop_all
 from tests.support.kafka_log import derived, ends_of
@@ -181,7 +180,8 @@ class Bench:
 
     async def _timelines(self) -> None:
         """Pages of 30 as an AppView answers them, without HTTP; eight at once."""
-        network, figures, dice, asked = InProcess(self.store), Figures(), random.Random(3), Asked(self.store)
+        store = await ScyllaStore.open(reading(self.cql), GENERATION, TABLES, create=False)
+        network, figures, dice, asked = as_an_appview(store), Figures(), random.Random(3), Asked(store)
         end = time.perf_counter() + SECONDS / 2
 
         async def reader() -> None:
@@ -196,6 +196,7 @@ class Bench:
             await asyncio.gather(*(reader() for _ in range(8)))
         count = len(figures.latencies)
         cpu = time.process_time() - cpu
+        await store.close()
         self.say("timelines_c8", count / (time.perf_counter() - begun), "requests/s", figures)
         self.say("cpu_timeline", cpu / count * 1e6, "us/request")
         self.say("timeline_statements", asked.statements / count, "a request")

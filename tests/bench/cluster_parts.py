@@ -13,9 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from api.appview.gate import GatedStore
+from api.appview.late import Part, within
+from api.appview.together import at_once
+from tests.support.asking import InProcess
 from tests.support.devstack.stack import Stack
 from tests.support.stack import CQL, KAFKA
-from views.store_scylla import ScyllaStore
+from views.store_scylla import CqlSettings, ScyllaStore, StoreUnavailableError, reads_fast
 
 _PATIENCE = 300.0
 
@@ -37,6 +43,21 @@ class Asked:
 
     def __exit__(self, *_: object) -> None:
         del self._session.run
+
+
+def reading(settings: CqlSettings) -> CqlSettings:
+    """With the driver that an AppView would take."""
+    return msgspec.structs.replace(settings, driver="acsylla" if reads_fast() else "scylla-driver")
+
+
+def as_an_appview(store: ScyllaStore) -> InProcess:
+    """Bounded as an AppView's reader is; for a part that does not come in a minute the run is over."""
+    gated = GatedStore(store, 256, StoreUnavailableError)
+    return InProcess(gated, together=at_once(8), big_kept=1.0, in_time=within(60.0, _given_up))
+
+
+def _given_up(part: Part) -> None:
+    raise AssertionError(f"{part} did not come")
 
 
 def spent(process: subprocess.Popen[bytes]) -> float:

@@ -18,9 +18,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from api.appview.gate import GatedStore
-from api.appview.late import within
-from api.appview.together import at_once
+from tests.bench.cluster_parts import as_an_appview
 from tests.bench.cluster_world import MeasuredWorld
 from tests.conftest import vectors_root
 from tests.support.asking import InProcess
@@ -28,7 +26,7 @@ from tests.support.cql_store import drop_all, settings_of, versioned
 from tests.views.conftest import World
 from views import ALL
 from views.store import Batch
-from views.store_scylla import ScyllaStore, StoreUnavailableError
+from views.store_scylla import ScyllaStore
 from views.store_sqlite import SqliteStore
 
 ACCOUNTS, FOLLOWS, EVENTS, PAGES = 200, 10, 3_000, 160
@@ -95,9 +93,7 @@ class Statements:
 async def measure(driver: str, settings, truth: InProcess, people: list[str]) -> None:
     store = await ScyllaStore.open(msgspec.structs.replace(settings, driver=driver), "g1", TABLES, create=False)
     asked = Statements(store)
-    views = InProcess(
-        GatedStore(store, 256, StoreUnavailableError), together=at_once(8), big_kept=1.0, in_time=within(60.0, print)
-    )
+    views = as_an_appview(store)
     dice = random.Random(3)
     viewers = [dice.choice(people) for _ in range(PAGES)]
     for viewer in people[:20]:
