@@ -6,7 +6,8 @@ a predecessor had half done, and a predecessor that does not know yet that it is
 
 1. A table is kept only if what follows from its values needs nothing else of the store; `recent_by_author` counts
    by the rows beside, and is read anew each time.
-2. Where a before-image shows that somebody was here already (`processors.lanes.before`), a whole batch is read anew.
+2. Where a before-image shows that somebody was here already (`processors.lanes.before`), a whole batch is read anew,
+   and what was known before it is forgotten: an entry that is done already changes rows which are not looked at then.
 3. A lane that began with an empty view knows what is not there: whatever it has not written or seen. A predecessor's
    rows are then not looked at, and come again from the log.
 
@@ -98,8 +99,12 @@ class Known:
         self.slice = store.slice
 
     def doubt(self) -> None:
-        """Read everything anew until the batch in hand is learned."""
+        """Somebody is ahead: forget what was known, and read everything anew until the batch in hand is learned.
+
+        What was never there stays known: rows that an entry makes are read with it, be it done or not.
+        """
         self.doubtful = True
+        self._young, self._old = {}, {}
 
     def knows_firsts(self, asked: Sequence[tuple[Table, Key]]) -> bool:
         """Whether `get_many` would ask the store for none of these first rows."""

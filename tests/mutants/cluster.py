@@ -12,6 +12,7 @@ from tests.mutants.machine import Mutant, by_tests
 LANE: Final = by_tests("tests/unit/processors/test_lane.py")
 LANES: Final = by_tests("tests/unit/processors/test_lanes.py")
 KNOWN: Final = by_tests("tests/unit/processors/test_known.py")
+REDO: Final = by_tests("tests/unit/processors/test_lane_redo.py")
 HOPS: Final = by_tests("tests/unit/processors/test_hops_kafka.py")
 MARKS: Final = by_tests("tests/unit/processors/test_marks.py", "tests/unit/processors/test_watermarks.py")
 DENSITY: Final = by_tests("tests/unit/processors/test_density.py")
@@ -182,6 +183,13 @@ MUTANTS: Final = (
         "        if self.doubtful:\n            self.asked",
         "        if False:\n            self.asked",
         KNOWN,
+    ),
+    Mutant(
+        "what was known before a doubt is believed after it",
+        "processors/lanes/known.py",
+        "        self.doubtful = True\n        self._young, self._old = {}, {}\n",
+        "        self.doubtful = True\n",
+        REDO,
     ),
     Mutant(
         "what was there once is forgotten for good",
