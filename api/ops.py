@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from api.ops_page import page
 from schemas.errors import Refused
 
 Status = Callable[[], dict[str, Any] | Awaitable[dict[str, Any]]]
@@ -31,12 +32,13 @@ def build_ops_app(
     stalled: Callable[[], str | None] = lambda: None,
     token: str = "",
     hooks: Mapping[str, Ingest] | None = None,
+    river: Callable[[], Awaitable[dict[str, Any]]] | None = None,
 ) -> web.Application:
     """`token` opens the hooks (Bearer), which are by path.
 
     `ready`: requests are to be sent here, since it is caught up enough to serve. `stalled`: why only another process
     would make progress, if so. Neither is said of what another process could not do either, such as a broker that is
-    away.
+    away. `river`: what the page at `/` shows, which is there only with it.
     """
     expected = f"Bearer {token}".encode()
 
@@ -69,6 +71,17 @@ def build_ops_app(
 
         return take
 
+    body, headers = page()
+
+    async def show_page(_: web.Request) -> web.Response:
+        return web.Response(body=body, headers=headers)
+
+    def look(river: Callable[[], Awaitable[dict[str, Any]]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def show_river(_: web.Request) -> web.Response:
+            return _json(await river())
+
+        return show_river
+
     app = web.Application()
     app.add_routes(
         (
@@ -77,6 +90,7 @@ def build_ops_app(
             web.get("/live", live),
             web.get("/ready", show_ready),
             web.get("/xrpc/_health", show_health),
+            *(() if river is None else (web.get("/", show_page), web.get("/river", look(river)))),
             *(web.post(path, hook(ingest)) for path, ingest in (hooks or {}).items()),
         ),
     )

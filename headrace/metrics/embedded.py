@@ -74,11 +74,12 @@ class NetworkCollector(Collector):
         yield GaugeMetricFamily(
             "headrace_views_freshness_seconds",
             "Now minus the log time of the newest entry seen, in the shard that is furthest behind; 0 when none is.",
-            value=self._freshness(),
+            value=self.freshness(),
         )
         yield GaugeMetricFamily("headrace_views_ready", "1 while the views follow the log.", value=int(runner.ready))
 
-    def _freshness(self) -> float:
+    def freshness(self) -> float:
+        """In seconds, as `headrace_views_freshness_seconds` says."""
         log, runner = self._log, self._live()
         # A shard of which nothing was seen yet has stood still since the start at the least.
         late = [

@@ -33,6 +33,7 @@ from headrace.metrics.views import GenerationsCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.upkeep import keep_up
+from headrace.watching import Watch
 from headrace.wiring import relay as wiring_relay
 from headrace.wiring import shared
 from headrace.wiring import views as wiring_views
@@ -105,7 +106,8 @@ class Network(Running):
         ProcessCollector(registry=registry)
         registry.register(DirectoryCollector(directory))
         registry.register(HostCollector(pds, resolver))
-        registry.register(NetworkCollector(config.version, log, lambda: generations.live.runner, shared.unix_micros))
+        flow = NetworkCollector(config.version, log, lambda: generations.live.runner, shared.unix_micros)
+        registry.register(flow)
         auditor = Auditor(wiring_views.log_accounts(self, directory), views.ALL, generations.skipped)
         registry.register(GenerationsCollector(generations, auditor))
         self.keep(audit(auditor, generations, settings.audit_seconds), "audit")
@@ -153,6 +155,14 @@ class Network(Running):
             status=partial(_status, self, log, generations),
             ready=lambda: generations.live.runner.ready,
             token=config.ops_token,
+            river=Watch(
+                version("headrace"),
+                log,
+                metrics,
+                live=lambda: generations.live,
+                reader=lambda: AppViewReader(generations.live.cached, config.image_url),
+                fresh=flow.freshness,
+            ).look,
             hooks={
                 "/ingest/frames": partial(feed, "frames"),
                 "/ingest/car": partial(feed, "car"),

@@ -230,6 +230,7 @@ async def serve_ops(
     stalled: Callable[[], str | None] = lambda: None,
     token: str = "",
     hooks: Mapping[str, Callable[[AsyncIterator[bytes]], Awaitable[dict[str, Any]]]] | None = None,
+    river: Callable[[], Awaitable[dict[str, Any]]] | None = None,
 ) -> None:
     """The operators' listener."""
     app = build_ops_app(
@@ -241,5 +242,6 @@ async def serve_ops(
         version=version("headrace"),
         token=token,
         hooks=hooks,
+        river=river,
     )
     await running.listen("ops", web.AppRunner(app, access_log=None, shutdown_timeout=PRIVATE_SECONDS), bound)
