@@ -12,7 +12,10 @@ from schemas.syntax import Did
 
 
 def catch_up_with(relay: Relay, did: Did) -> None:
-    """Without room for another one its next message finds it out of step; counted as a failed fetch until then."""
+    """On disk when it returns: who told does not tell again after a crash.
+
+    Without room for another one its next message finds it out of step; counted as a failed fetch until then.
+    """
     name = relay.store.host_of(did)
     host = None if name is None else relay.running(name)
     url = host.row.url if host is not None else name and f"https://{name}"
@@ -20,3 +23,5 @@ def catch_up_with(relay: Relay, did: Did) -> None:
         relay.resync.begin(did, url)
     except Refused as refused:
         relay.resync.failures[refused.reason.value] += 1
+    else:
+        relay.store.flush()
