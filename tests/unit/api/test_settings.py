@@ -56,6 +56,10 @@ VALUES: dict[str, tuple[object, str, str]] = {
     "allow_private_addresses": (True, "false", "true"),
     "json_limit": (100_000, "100001", "100002"),
     "blob_limit": (100_000, "100001", "100002"),
+    "plc_mirror": (True, "false", "true"),
+    "plc_mirror_rate": (2.5, "3.5", "4.5"),
+    "plc_mirror_lag": (2.5, "3.5", "4.5"),
+    "identity_cache_rows": (10, "11", "12"),
     "open_files": (10, "11", "12"),
     "pull_above": (10, "11", "12"),
     "timeline_backfill": (10, "11", "12"),
@@ -107,6 +111,10 @@ VALUES: dict[str, tuple[object, str, str]] = {
     "relay_new_hosts_day": (10, "11", "12"),
     "relay_account_events_hour": (10, "11", "12"),
     "relay_repo_limit": (2_000_000, "2000001", "2000002"),
+    "relay_tee": ("a", "b", "c"),
+    "relay_backfill_per_second": (2.5, "3.5", "4.5"),
+    "relay_backfill_at_once_host": (3, "4", "5"),
+    "relay_backfill_at_once": (3, "5", "6"),
     "jetstream_dictionary": ("a", "b", "c"),
 }
 
