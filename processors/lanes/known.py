@@ -4,8 +4,9 @@ A lane alone writes its partitions (invariant 5), so what it has read or written
 lives as long as the lane, and a lane that fails or loses its shard is done for. Two things may be ahead of a lane: what
 a predecessor had half done, and a predecessor that does not know yet that it is one. Therefore:
 
-1. A table is kept only if what follows from its values needs nothing else of the store; `recent_by_author` counts
-   by the rows beside, and is read anew each time.
+1. A table is kept only if what follows from its values needs nothing else of the store. `recent_by_author` counts by
+   the rows beside; and `followers` says to it whether follows behind a post were folded in before, which two that
+   overlap must see alike (EXACTNESS 11). Both are read anew each time.
 2. Where a before-image shows that somebody was here already (`processors.lanes.before`), a whole batch is read anew,
    and what was known before it is forgotten: an entry that is done already changes rows which are not looked at then.
 3. A lane that began with an empty view knows what is not there: whatever it has not written or seen. A predecessor's
@@ -21,7 +22,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import views
-from views import recent_by_author
+from views import followers, recent_by_author
 from views.overlay import Overlay
 from views.store import Reads
 from views.table import Key, Row, Table
@@ -31,9 +32,8 @@ from views.table import Key, Row, Table
 _KEPT: Final = 32_768
 _FILTER_BYTES: Final = 1 << 24
 
-STATICS: Final = frozenset(
-    view.table for view in views.ALL if view.table.statics and view.table is not recent_by_author.TABLE
-)
+_ANEW: Final = {followers.TABLE, recent_by_author.TABLE}
+STATICS: Final = frozenset(view.table for view in views.ALL if view.table.statics and view.table not in _ANEW)
 FIRSTS: Final = frozenset(view.table for view in views.ALL if view.first)
 MERGED: Final = frozenset(view.table for view in views.ALL if view.merge)
 

@@ -201,8 +201,15 @@ MUTANTS: Final = (
     Mutant(
         "what is counted by the rows beside is remembered",
         "processors/lanes/known.py",
-        " and view.table is not recent_by_author.TABLE",
-        "",
+        "{followers.TABLE, recent_by_author.TABLE}",
+        "{followers.TABLE}",
+        KNOWN,
+    ),
+    Mutant(
+        "how many follow is remembered where a post's way is decided",
+        "processors/lanes/known.py",
+        "{followers.TABLE, recent_by_author.TABLE}",
+        "{recent_by_author.TABLE}",
         KNOWN,
     ),
     Mutant(

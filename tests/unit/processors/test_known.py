@@ -13,10 +13,11 @@ from processors.lanes.known import Filter, Known
 from schemas.cid import Cid
 from schemas.entries import RecordEntry
 from schemas.tid import Tid
-from views import actors, interactions, likes_by_actor, recent_by_author, records
+from views import actors, followers, interactions, likes_by_actor, recent_by_author, records
 from views.overlay_versioned import VersionedOverlay
 
-LIKES, COUNTS, ACTORS, RECENT = likes_by_actor.TABLE, interactions.TABLE, actors.TABLE, recent_by_author.TABLE
+LIKES, COUNTS, ACTORS = likes_by_actor.TABLE, interactions.TABLE, actors.TABLE
+RECENT, FOLLOWERS = recent_by_author.TABLE, followers.TABLE
 FIRST = ("did:a", 0, "at://b")
 DID, NSID = "did:plc:" + "a" * 24, "app.bsky.feed.like"
 
@@ -63,17 +64,19 @@ async def test_what_was_read_or_written_is_not_asked_again():
     assert store.asked == []
 
 
-async def test_what_is_counted_by_the_rows_beside_and_records_are_asked_for_each_time():
+async def test_what_decides_how_a_post_is_sent_and_records_are_asked_for_each_time():
+    """Two workers that overlap must decide alike: both by what is stored."""
     store = Asked()
     known = Known(store, shards=1, empty=True)
     key = (DID, NSID, "k")
     for _ in range(2):
         overlay = VersionedOverlay(known)
         await overlay.statics(RECENT, ("did:a",))
+        await overlay.statics(FOLLOWERS, ("did:a", 0))
         await overlay.get(records.TABLE, key)
         known.learn(overlay)
 
-    assert store.asked == [(RECENT, ("did:a",)), (records.TABLE, key)] * 2
+    assert store.asked == [(RECENT, ("did:a",)), (FOLLOWERS, ("did:a", 0)), (records.TABLE, key)] * 2
 
 
 async def test_a_lane_that_began_with_nothing_knows_what_is_not_there_and_what_it_has_put_out_of_mind(monkeypatch):
