@@ -175,9 +175,7 @@ MUTANTS = (
         ORDERS,
     ),
     Mutant("a gate lets everybody in", "api/appview/gates.py", "if did == owner or not rules & CLOSED:", "if True:"),
-    Mutant(
-        "a gate rules over what was there", "api/appview/gates.py", "row[_INDEXED_AT] < gate[_SINCE]", "False"
-    ),
+    Mutant("a gate rules over what was there", "api/appview/gates.py", "row[_INDEXED_AT] < gate[_SINCE]", "False"),
     Mutant(
         "an answer's own date is believed",
         "api/appview/gates.py",
@@ -248,8 +246,8 @@ MUTANTS = (
     Mutant(
         "an account that a crash left half made stays half made",
         "ingest/pds/parts.py",
-        "        await self.creation.settle_pending()\n        self._pending",
-        "        self._pending",
+        "        await self.creation.settle_pending()\n        await self.announcer",
+        "        await self.announcer",
         NETWORK_CRASH,
     ),
 )
