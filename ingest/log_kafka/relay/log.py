@@ -30,7 +30,7 @@ from ingest.log_kafka.pds.read import ShardReader
 from ingest.log_kafka.relay.appender import Appender
 from ingest.log_kafka.relay.follow import Follower
 from ingest.log_kafka.relay.turns import Turns
-from ingest.log_kafka.relay.undecided import Undecided, is_below
+from ingest.log_kafka.relay.undecided import Undecided, is_below, is_partial_above
 from ingest.log_kafka.relay.view import FILE, RelayView
 from ingest.log_kafka.topics import topic_ids
 from ingest.next_head import next_head
@@ -226,7 +226,8 @@ class KafkaRelayLog:
         """One of the process before this, and judged by now."""
         if isinstance(entry, Commit | Sync | Diff):
             expected = Head(entry.did, entry.rev, partial=not isinstance(entry, Diff))
-            if is_below(self._view.head(entry.did), expected) and entry.did not in self._untold:
+            head = self._view.head(entry.did)
+            if (is_below(head, expected) or is_partial_above(head, expected)) and entry.did not in self._untold:
                 self._tell(entry.did)
 
 

@@ -2,7 +2,8 @@
 
 1. A head here lies over the one that is derived, so that an account's next commit is judged by what came before it.
 2. When derive has come past an entry, `records` say what became of it. Where the account stands below what the entry
-   made of it, the log has refused it: all that was built on it goes, and the account is to be caught up with.
+   made of it, the log has refused it: all that was built on it goes, and the account is to be caught up with. So is
+   one that its newest entry would have left whole and that is partial, wherever it stands.
 3. A duplicate leaves the account where the entry would have brought it, and is nothing to be told of.
 
 Bounded: `room` waits for derive. Owns neither the log nor what is derived.
@@ -72,6 +73,8 @@ class Undecided:
                 refused.append(did)
             elif newest != offset:
                 continue
+            elif is_partial_above(derived(did), head):
+                refused.append(did)
             del self._heads[did]
             decided = self._decided.pop(did, None)
             if decided is not None:
@@ -88,3 +91,8 @@ def is_below(derived: Head | None, expected: Head | None) -> bool:
     if derived is None or derived.rev is None or derived.rev < expected.rev:
         return True
     return derived.rev == expected.rev and derived.partial and not expected.partial
+
+
+def is_partial_above(derived: Head | None, expected: Head | None) -> bool:
+    """Whether an account that an entry would have made whole has gone on as it was: the diff's base had moved."""
+    return derived is not None and derived.partial and expected is not None and not expected.partial

@@ -61,6 +61,21 @@ def test_another_relays_word_for_the_same_is_no_refusal() -> None:
     assert not is_below(head(ALICE, 2, partial=True), head(ALICE, 2, partial=True))
 
 
+def test_who_was_to_be_whole_and_stays_partial_above_that_is_told_once_nothing_more_is_under_way() -> None:
+    """Another relay's commit came before the diff, whose base it moved; it may be long before the account says more."""
+    undecided = Undecided(1)
+    partial = {ALICE: head(ALICE, 2, partial=True)}.get
+    undecided.put(0, 5, ALICE, head(ALICE, 1))
+    undecided.put(0, 6, ALICE, head(ALICE, 2, partial=True))  # a #sync of ours: it is known to be partial
+
+    said = undecided.decide(0, 6, partial)
+    undecided.put(0, 7, ALICE, head(ALICE, 1))
+    refused = undecided.decide(0, 7, partial)
+
+    assert (said, refused) == ([], [ALICE])
+    assert ALICE not in undecided
+
+
 async def test_who_waits_for_room_or_for_an_account_goes_on_when_derive_has_come_by() -> None:
     undecided = Undecided(1, most=2)
     await undecided.room()
