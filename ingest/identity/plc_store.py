@@ -211,7 +211,8 @@ class PlcDirectory:
 
 def _open(path: Path | str) -> apsw.Connection:
     connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(5000)
+    connection.set_busy_timeout(10_000)
+    connection.transaction_mode = "IMMEDIATE"  # else one that reads first would not wait for a backup, but fail
     for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}")
     return connection

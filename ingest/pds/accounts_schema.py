@@ -66,6 +66,8 @@ def connect(path: Path) -> apsw.Connection:
     private_file(path)
     connection = apsw.Connection(str(path))
     connection.set_busy_timeout(10_000)
+    # A transaction that reads first would not wait for a backup that holds the file still: it would fail at once.
+    connection.transaction_mode = "IMMEDIATE"
     for pragma in ("journal_mode = WAL", "synchronous = FULL"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
     version = connection.pragma("user_version")
