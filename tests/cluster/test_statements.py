@@ -43,7 +43,7 @@ async def store(cql_address, cluster_name):
     ids=["from an empty generation", "by a worker that has just taken its shards"],
 )
 async def test_an_event_costs_few_statements(tmp_path, store, handed_over, most):
-    """1.4 and 3.6 when this was written, 8 before lanes remembered and small mutations shared requests."""
+    """1.3 and 3.4 when this was written, 8 before lanes remembered and small mutations shared requests."""
     log = await SqliteLog.open(tmp_path / "log.sqlite", shards=SHARDS)
     world = MeasuredWorld(vectors_root(), 40)
     rig = Rig(store, MemoryHops(random.Random(0)), SHARDS, FanoutSettings(), random.Random(0))
