@@ -77,6 +77,8 @@ class EmbeddedRunner:
         self.entries = 0
         """Entries taken, ever."""
         self.batches = 0
+        self.on_visible: Callable[[list[int]], None] | None = None
+        """Told the log times of a batch's entries once readers see them. Must not raise."""
 
     async def start(self) -> None:
         progress = await self._store.progress()
@@ -217,6 +219,7 @@ class EmbeddedRunner:
     async def _batch(self) -> None:
         stages, log = self.stages, self._log
         at, newest, taken = list(self._reached), list(self._newest), 0
+        times: list[int] = []
         fans = stages.fan_rows
         stages.begin()
         more = True
@@ -236,6 +239,8 @@ class EmbeddedRunner:
                     self._fan_out = (stages.fan_rows - had) / len(entries)
                     at[shard], newest[shard] = entries[-1].offset, entries[-1].time
                     taken += len(entries)
+                    if self.on_visible is not None:
+                        times += [entry.time for entry in entries]
                     more = True
                 else:
                     at[shard] = end  # compaction took what was there
@@ -247,6 +252,8 @@ class EmbeddedRunner:
         self.entries += taken
         self._reached, self._newest = at, newest
         self._tell()
+        if self.on_visible is not None and times:
+            self.on_visible(times)
 
     def _tell(self) -> None:
         if not self._waiters:

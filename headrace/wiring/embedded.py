@@ -30,6 +30,7 @@ from headrace.lock import DirectoryLock
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics, HostCollector, NetworkCollector
 from headrace.metrics.views import GenerationsCollector
+from headrace.metrics.visible import VisibleCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.upkeep import keep_up
@@ -108,6 +109,9 @@ class Network(Running):
         registry.register(HostCollector(pds, resolver))
         flow = NetworkCollector(config.version, log, lambda: generations.live.runner, shared.unix_micros)
         registry.register(flow)
+        visible = VisibleCollector(shared.unix_micros)
+        visible.follow(generations.live.runner)
+        registry.register(visible)
         auditor = Auditor(wiring_views.log_accounts(self, directory), views.ALL, generations.skipped)
         registry.register(GenerationsCollector(generations, auditor))
         self.keep(audit(auditor, generations, settings.audit_seconds), "audit")
@@ -142,7 +146,12 @@ class Network(Running):
             pages=well_known.pages(services, pds.local_handle),
             prefixes={images.PREFIX: images.handler(pds)},
         )
-        generations.switched = lambda copy: dispatcher.read(*readers(copy))
+
+        def switched(copy: Copy) -> None:
+            dispatcher.read(*readers(copy))
+            visible.follow(copy.runner)
+
+        generations.switched = switched
         self.callback(hub.close)
         relay = None
         if wiring_relay.is_wanted(settings):

@@ -27,3 +27,14 @@ def test_a_directory_that_is_gone_leaves_the_rest_of_a_scrape(tmp_path: Path) ->
         ("headrace_data_free_bytes", []),
         ("headrace_data_size_bytes", []),
     ]
+
+
+def test_a_scrape_tells_how_long_writes_took_to_show(network: Network) -> None:
+    with urllib.request.urlopen(f"{network.ops_url}/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    name = "headrace_write_to_visible_seconds"
+    buckets = [float(found) for found in re.findall(rf"^{name}_bucket\{{\S+ (\S+)$", text, re.MULTILINE)]
+
+    assert len(buckets) == 13
+    assert buckets == sorted(buckets)
+    assert f"{name}_count {buckets[-1]}" in text

@@ -8,7 +8,9 @@ never be
 from __future__ import annotations
 
 from tests.support.monitoring.board_of_the_river import BEHIND, WAITING
-from tests.support.monitoring.panels import BAD, FRESH, WARNING, WINDOW, Board, graph, rate
+from tests.support.monitoring.panels import BAD, FRESH, WARNING, WINDOW, Board, graph, quantile, rate, ratio
+
+WITHIN = 'headrace_write_to_visible_seconds_bucket{le="5.0"}'
 
 PROCESSORS = Board(
     "processors",
@@ -59,6 +61,32 @@ PROCESSORS = Board(
                     "short",
                     ("min by (instance) (headrace_views_ready)", "{{instance}}"),
                     top=1,
+                ),
+                graph(
+                    "Writes until they show",
+                    "From the log time of each entry until readers see it. Of one process; a cluster shows no such"
+                    " line.",
+                    "s",
+                    (quantile(0.5, "headrace_write_to_visible_seconds"), "half"),
+                    (quantile(0.9, "headrace_write_to_visible_seconds"), "90 of 100"),
+                    (quantile(0.99, "headrace_write_to_visible_seconds"), "99 of 100"),
+                    steps=FRESH,
+                    width=12,
+                ),
+                graph(
+                    "Writes that showed late",
+                    "Share of entries that readers saw only after five seconds, the objective of freshness. Of one"
+                    " process.",
+                    "percentunit",
+                    (
+                        ratio(
+                            f"({rate('headrace_write_to_visible_seconds_count')} - {rate(WITHIN)})",
+                            rate("headrace_write_to_visible_seconds_count"),
+                        ),
+                        "later than 5 s",
+                    ),
+                    top=1,
+                    width=12,
                 ),
             ),
         ),
