@@ -25,6 +25,7 @@ from headrace.commands import doctor as cli_doctor
 from headrace.commands import hosts as cli_hosts
 from headrace.commands import load as cli_load
 from headrace.commands import roles as cli_roles
+from headrace.commands import status as cli_status
 from headrace.commands import views as cli_views
 from headrace.commands.common import (
     DONE,
@@ -74,17 +75,6 @@ def up(
         return fail(IN_USE, str(error))
     except DirectoryError as error:
         return fail(USAGE, str(error))
-
-
-def status(*, data: Data = None, config: Config = None, sets: Sets = None, as_json: Json = False) -> int:
-    """Show the state of the network that serves the data directory."""
-    settings = settings_of({"data": data}, config, sets)
-    try:
-        found = asyncio.run(client.status(settings.data))
-    except client.NotRunningError as error:
-        return fail(FAILED, str(error))
-    show(found, as_json=as_json)
-    return DONE
 
 
 def frames(
@@ -159,7 +149,7 @@ def command_line() -> cyclopts.App:
         version=lambda: f"headrace {version('headrace')}",
     )
     alone: tuple[Callable[..., int], ...] = (
-        *(up, status, cli_doctor.doctor, cli_backfill.backfill, cli_backup.restore),
+        *(up, cli_status.status, cli_doctor.doctor, cli_backfill.backfill, cli_backup.restore),
         *cli_roles.COMMANDS,
     )
     for each in alone:
