@@ -27,6 +27,8 @@ class Progress(msgspec.Struct, frozen=True):
     vector: dict[tuple[str, int], int]
     marks: dict[tuple[str, int, str, int], tuple[int, int]]
     watermarks: dict[tuple[str, int, int], tuple[int, ...]] = {}
+    reached: dict[tuple[str, int], int] = {}
+    """Of a lane whose batches may be torn: the offset up to which it may have written, saved or not."""
 
 
 class Batch(msgspec.Struct):

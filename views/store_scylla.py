@@ -185,6 +185,10 @@ class ScyllaStore:
             crash.point(_POINTS[number])
         await self._session.run(progress)
 
+    async def reach(self, topic: str, shard: int, offset: int) -> None:
+        """Say that a lane goes to write what comes up to `offset`; raises as `apply` does."""
+        await self._session.run([await self._writer.reach(topic, shard, offset)])
+
     async def progress(self) -> Progress:
         """Of all lanes."""
         return await merged(self.scan_with_statics(PROGRESS))

@@ -2,7 +2,10 @@
 
 (a) what the batch sends on, acknowledged; then `store.apply`: (b) rows, (c) the before-images, (d) progress; then a
 watermark. After an error a lane is done for: what it holds in memory may be ahead of the store. Whoever owns the shard
-next begins at the saved progress. Does not own where messages come from, nor when a lane opens and closes.
+next begins at the saved progress, and redoes what was in hand as one batch, however it comes: a key that was made and
+taken back in it gets a final statement again. Cut apart, the first half would write what the second does not take away,
+as its before-image is gone. So a batch of `records` says before its first row how far it reaches.
+Does not own where messages come from, nor when a lane opens and closes.
 """
 
 from __future__ import annotations
@@ -43,6 +46,10 @@ class LaneStore(Store, Protocol):
         """What the last batch of that lane left."""
         ...
 
+    async def reach(self, topic: str, shard: int, offset: int) -> None:
+        """Durable when it returns: that lane goes to write what comes up to `offset`."""
+        ...
+
 
 class Lane:
     """`open`, then `take` and `idle` one at a time, by one task."""
@@ -76,6 +83,9 @@ class Lane:
         self._held = held
         self._stage: Stage | None = None
         self._known = Known(store, shards=shards, empty=False)
+        self._held_back: list[Message] = []
+        """Of what a predecessor had in hand, the beginning."""
+        self._reached = 0
         self._told: tuple[int, ...] = ()
         self._told_at = 0.0
         self.offset = 0
@@ -92,7 +102,9 @@ class Lane:
         return self.offset
 
     def _begin(self, saved: Progress) -> None:
-        self.offset = saved.vector.get((self.topic, self.shard), 0)
+        place = (self.topic, self.shard)
+        self.offset = saved.vector.get(place, 0)
+        self._reached = saved.reached.get(place, 0)
         self._known = Known(self._store, shards=self._shards, empty=not self.offset)
         self._stage = self._make_stage(saved)
 
@@ -127,17 +139,31 @@ class Lane:
             raise InvariantError(f"the lane of {self.topic}[{self.shard}] has not been opened")
         return self._stage
 
+    @property
+    def given(self) -> int:
+        """Up to which messages were taken, saved or held back: what follows is wanted next."""
+        return self._held_back[-1].offset if self._held_back else self.offset
+
     async def take(self, messages: Sequence[Message]) -> None:
-        """One batch, durable when it returns. What was saved before is left out."""
-        fresh = self._fresh(messages)
-        while fresh and not await self._take(fresh):
-            fresh = self._fresh(fresh)
+        """One batch, durable when it returns; held back while it does not hold all that a predecessor had in hand.
+
+        What was saved before is left out.
+        """
+        fresh = self._fresh(messages, self.given)
+        fresh, self._held_back = self._held_back + fresh, []
+        while fresh:
+            if fresh[-1].offset < self._reached:
+                self._held_back = fresh
+                return
+            if await self._take(fresh):
+                break
+            fresh = self._fresh(fresh, self.offset)
         self.entries += len(fresh)
         if self.seconds_to_tell() == 0:
             await self._tell()
 
-    def _fresh(self, messages: Sequence[Message]) -> list[Message]:
-        fresh = [message for message in messages if message.offset > self.offset]
+    def _fresh(self, messages: Sequence[Message], after: int) -> list[Message]:
+        fresh = [message for message in messages if message.offset > after]
         self.repeated += len(messages) - len(fresh)
         return fresh
 
@@ -151,6 +177,8 @@ class Lane:
         if onward:
             await self._hops.send(onward)
         crash.point("lane.after_send")
+        if self.topic == RECORDS and len(messages) > 1:
+            await self._store.reach(self.topic, self.shard, messages[-1].offset)
         await self._save(overlay.batch(), messages[-1].offset)
         self._known.learn(overlay)
         return True
@@ -165,6 +193,12 @@ class Lane:
 
     async def idle(self, position: int = 0) -> None:
         """There is nothing to take below `position`: say how far everything is, markers of transactions included."""
+        if self._held_back:
+            if position < self._reached:
+                return
+            # What was the last of it is no longer in the log: a newer value of its key is.
+            self._reached = 0
+            await self.take(())
         if position > self.offset and self.topic == RECORDS:
             await self._save(VersionedOverlay(self._store).batch(), position)
         if self.seconds_to_tell() == 0:

@@ -17,9 +17,6 @@ _APART_SECONDS = 0.02
 # How soon after a batch a lane counts as idle; and how long it waits when it does.
 _SETTLED_SECONDS = 0.03
 _WAIT_SECONDS = 1.0
-# How long the first batch of a shard gathers, and the silence that ends it sooner.
-_FIRST_SECONDS = 0.5
-_SILENCE_SECONDS = 0.1
 
 
 class Source(Protocol):
@@ -67,8 +64,6 @@ class LaneLoop:
             wait = _WAIT_SECONDS if settled else _SETTLED_SECONDS
             due = lane.seconds_to_tell()
             messages = await self._source.read(wait if due is None else min(wait, due), BATCH)
-            if messages and not lane.batches:
-                messages += await self._rest(BATCH - len(messages))
             self._busy = True
             if messages:
                 begun, settled = time.monotonic(), False
@@ -81,17 +76,3 @@ class LaneLoop:
             self._busy = False
             if rest > 0 and len(messages) < BATCH:
                 await asyncio.sleep(rest)
-
-    async def _rest(self, room: int) -> list[Message]:
-        """What a predecessor may have had in hand when it died: a key that it touched gets a final statement again.
-
-        Cut shorter, the redo of what was made and taken back within its batch would write what nobody takes away.
-        """
-        found: list[Message] = []
-        until = time.monotonic() + _FIRST_SECONDS
-        while len(found) < room and time.monotonic() < until:
-            more = await self._source.read(_SILENCE_SECONDS, room - len(found))
-            if not more:
-                break
-            found += more
-        return found

@@ -192,6 +192,13 @@ MUTANTS: Final = (
         REDO,
     ),
     Mutant(
+        "what was in hand may be redone in parts",
+        "processors/lanes/lane.py",
+        "            if fresh[-1].offset < self._reached:\n",
+        "            if fresh[-1].offset < 0:\n",
+        REDO,
+    ),
+    Mutant(
         "what was there once is forgotten for good",
         "processors/lanes/known.py",
         "                there.add((table, key))\n",

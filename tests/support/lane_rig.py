@@ -43,6 +43,11 @@ class Torn(SqliteStore):
         """Writes that lost to a newer one."""
         self._versions: dict[tuple, tuple[int, bool]] = {}
         self.watermarks: dict[tuple[str, int, int], tuple[int, ...]] = {}
+        self.reached: dict[tuple[str, int], int] = {}
+
+    async def reach(self, topic: str, shard: int, offset: int) -> None:
+        if self._newer(("reach", topic, shard), (offset, True)):
+            self.reached[topic, shard] = offset
 
     async def apply(self, batch: Batch) -> None:
         for number, wave in enumerate(waves(batch)):
@@ -90,6 +95,7 @@ class Torn(SqliteStore):
             {key: at for key, at in whole.vector.items() if key == (topic, shard)},
             {key: at for key, at in whole.marks.items() if key[:2] == (topic, shard)},
             {key: at for key, at in self.watermarks.items() if key[:2] == (topic, shard)},
+            {key: at for key, at in self.reached.items() if key == (topic, shard)},
         )
 
 
@@ -167,7 +173,7 @@ class Rig:
 
     async def step(self, lane: Lane, size: int) -> bool:
         """False when there was nothing."""
-        messages = self.waiting(lane.topic, lane.shard, lane.offset)[:size]
+        messages = self.waiting(lane.topic, lane.shard, lane.given)[:size]
         if messages:
             await lane.take(messages)
         return bool(messages)

@@ -49,7 +49,7 @@ class Without:
         self._batches = 100
         self.whole = False
         self.get_many, self.slice, self.statics = store.get_many, store.slice, store.statics
-        self.progress_of = store.progress_of
+        self.progress_of, self.reach = store.progress_of, store.reach
 
     async def apply(self, batch: Batch) -> None:
         self._batches += 1

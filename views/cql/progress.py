@@ -13,6 +13,7 @@ from views.table import Key, Row
 
 MARK: Final = "mark"
 WATERMARK: Final = "watermark"
+REACH: Final = "reach"
 Lane = tuple[str, int]
 
 
@@ -35,9 +36,13 @@ def progress_partition(batch: Batch) -> dict[Lane, tuple[int | None, int, dict[K
     return found
 
 
+def reach_row(topic: str, shard: int, offset: int) -> Row:
+    return (topic, shard, REACH, "", 0, offset, 0, "")
+
+
 def progress_from(rows: Iterable[Row]) -> Progress:
     """From rows that end in their partition's position."""
-    found = Progress({}, {}, {})
+    found = Progress({}, {}, {}, {})
     for topic, shard, kind, source, source_shard, offset, index, vector, position in rows:
         if position is not None:
             found.vector[topic, shard] = position
@@ -45,6 +50,8 @@ def progress_from(rows: Iterable[Row]) -> Progress:
             found.marks[topic, shard, source, source_shard] = (offset, index)
         elif kind == WATERMARK:
             found.watermarks[topic, shard, source_shard] = tuple(int(each) for each in vector.split(",") if each)
+        elif kind == REACH:
+            found.reached[topic, shard] = offset
     return found
 
 

@@ -28,12 +28,12 @@ PROGRESS: Final = Table(
     "records",
     partition=(text_column("topic", "what is consumed"), integer_column("shard", "of it")),
     clustering=(
-        text_column("kind", "mark or watermark"),
+        text_column("kind", "mark, watermark or reach"),
         text_column("source", "of a mark: the topic its messages come from"),
         integer_column("source_shard", "of that topic; of a watermark: the sender's"),
     ),
     columns=(
-        integer_column("offset", "of a mark: the newest message let in"),
+        integer_column("offset", "of a mark: the newest message let in; of a reach: what a batch in hand ends with"),
         integer_column("idx", "of a mark: that message's index"),
         text_column("vector", "of a watermark: an offset of each shard of `records`, joined by commas"),
     ),

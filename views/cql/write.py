@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from schemas.errors import InvariantError
 from views.cql.order import Partitions, statics_first
-from views.cql.progress import Lane
+from views.cql.progress import Lane, reach_row
 from views.cql.schema import PROGRESS
 from views.store import Batch
 from views.table import Key, Row, Table
@@ -106,6 +106,10 @@ class Writer:
                 own.append((await self._prepare(PROGRESS, "put_statics")).bind((*lane, position, at)))
             found.append(self._batch(own))
         return found
+
+    async def reach(self, topic: str, shard: int, offset: int) -> Any:
+        put = await self._prepare(PROGRESS, "put")
+        return put.bind((*reach_row(topic, shard, offset), version(self._epoch, offset, PUT)))
 
     async def _rows(
         self, table: Table, partition: Key, rows: Mapping[Key, Row | None], versions: Mapping[Key, int]

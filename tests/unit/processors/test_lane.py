@@ -11,7 +11,6 @@ import pytest
 from processors.decode import Decoder
 from processors.digest import digests
 from processors.lanes import hop_codec
-from processors.lanes import loop as lane_loop
 from processors.lanes.hops_kafka import SendFailedError
 from processors.lanes.lane import Lane
 from processors.lanes.loop import LaneLoop
@@ -48,6 +47,10 @@ class Said:
         decoded = [hop_codec.decode(value) for _, _, value in messages]
         self.sent += [thing for thing in decoded if isinstance(thing, Edge)]
         self.events.append(("sent", *sorted({type(thing).__name__ for thing in decoded})))
+
+    async def reach(self, topic, shard, offset):
+        await self._store.reach(topic, shard, offset)
+        self.events.append(("reaches", offset))
 
     async def apply(self, batch):
         await self._store.apply(batch)
@@ -93,7 +96,7 @@ async def test_a_batch_is_sent_then_saved_and_told_only_then(rig):
     await lane.take(messages)
 
     end = messages[-1].offset
-    assert said.events == [("sent", "Edge"), ("saved", end), ("sent", "Watermark")]
+    assert said.events == [("sent", "Edge"), ("reaches", end), ("saved", end), ("sent", "Watermark")]
     assert lane.offset == end
 
 
@@ -165,32 +168,43 @@ async def test_a_loop_that_is_closed_ends_after_the_batch_in_hand(rig):
     assert lane.offset == rig.records[SHARD][29].offset
 
 
-class Drop(Source):
-    """One at a time."""
+async def test_what_a_predecessor_had_in_hand_is_held_back_until_all_of_it_is_there(rig):
+    said, messages = Said(rig.store), rig.records[SHARD][:6]
+    await rig.store.reach(RECORDS, SHARD, messages[4].offset)
+    lane = await lane_of(RECORDS, said)
 
-    async def read(self, seconds, limit):
-        return await super().read(seconds, min(limit, 1))
+    for message in messages[:4]:
+        await lane.take([message])
+        await lane.take([message])
+    await lane.idle(messages[3].offset)
+
+    assert (lane.offset, lane.given, lane.repeated, said.events) == (0, messages[3].offset, 4, [])
+    await lane.take(messages[4:])
+    assert ("saved", messages[5].offset) in said.events
+    assert lane.given == lane.offset == messages[5].offset
 
 
-async def test_the_first_batch_of_a_shard_holds_what_a_predecessor_may_have_had_in_hand(rig, monkeypatch):
-    monkeypatch.setattr(lane_loop, "_FIRST_SECONDS", 3_600.0)
-    monkeypatch.setattr(lane_loop, "BATCH", 30)
-    said, saved = Said(rig.store), asyncio.Event()
-    apply = said.apply
+async def test_what_is_held_back_is_taken_where_its_end_has_gone_from_the_log(rig):
+    said, messages = Said(rig.store), rig.records[SHARD][:3]
+    await rig.store.reach(RECORDS, SHARD, messages[2].offset)
+    lane = await lane_of(RECORDS, said)
+    await lane.take(messages[:2])
 
-    async def told(batch):
-        await apply(batch)
-        saved.set()
+    await lane.idle(messages[2].offset)
 
-    said.apply = told
-    messages = rig.records[SHARD][:30]
-    loop = LaneLoop(await lane_of(RECORDS, said), Drop(messages))
-    loop.start()
-    async with asyncio.timeout(60):
-        await saved.wait()
-    await loop.close(30)
+    assert [event for event in said.events if event[0] == "saved"] == [
+        ("saved", messages[1].offset),
+        ("saved", messages[2].offset),
+    ]
 
-    assert next(event for event in said.events if event[0] == "saved") == ("saved", messages[-1].offset)
+
+async def test_a_batch_of_one_says_nothing_of_its_reach(rig):
+    said = Said(rig.store)
+    lane = await lane_of(RECORDS, said)
+
+    await lane.take(rig.records[SHARD][:1])
+
+    assert not rig.store.reached
 
 
 async def test_when_one_lane_fails_no_other_takes_anything_more(rig):
