@@ -49,11 +49,10 @@ MUTANTS: Final = (
     Mutant(
         "a batch is saved before it is sent",
         "processors/lanes/lane.py",
-        "        if onward:\n            await self._hops.send(onward)\n"
-        '        crash.point("lane.after_send")\n'
-        "        await self._save(overlay.batch(), messages[-1].offset)\n",
+        '        if onward:\n            await self._hops.send(onward)\n        crash.point("lane.after_send")\n',
         "        await self._save(overlay.batch(), messages[-1].offset)\n"
-        "        if onward:\n            await self._hops.send(onward)\n",
+        "        if onward:\n            await self._hops.send(onward)\n"
+        "            return True\n",
         LANE,
     ),
     Mutant(
@@ -108,7 +107,7 @@ MUTANTS: Final = (
     Mutant(
         "what was saved is taken again",
         "processors/lanes/lane.py",
-        "fresh = [message for message in messages if message.offset > self.offset]",
+        "fresh = [message for message in messages if message.offset > after]",
         "fresh = list(messages)",
         LANE,
     ),
