@@ -6,7 +6,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster test-relay test-load test-chart test-ops tools \
+.PHONY: help setup run lint format test test-unit test-oracle test-clients test-cluster test-drills test-relay test-load test-chart test-ops tools \
         chaos mutants stack cluster lock docs monitoring bench bench-relay bench-cluster ci clean
 
 help: ## list the targets
@@ -36,7 +36,7 @@ format: setup ## let ruff lay out and mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-test: test-unit test-oracle test-clients test-cluster test-relay test-load test-chart test-ops ## every test
+test: test-unit test-oracle test-clients test-cluster test-drills test-relay test-load test-chart test-ops ## every test
 
 test-unit: setup ## units, contracts, vectors, views, scenarios
 	$(BIN)/pytest -m 'not cluster' tests/unit tests/contracts tests/interop tests/views tests/scenarios
@@ -45,7 +45,10 @@ test-oracle: setup ## the independent model, and crashes at every named point
 	$(BIN)/pytest -m 'not cluster' tests/oracle tests/chaos
 
 test-cluster: setup ## the same river on Kafka and a CQL store
-	$(BIN)/pytest -m cluster tests/contracts tests/views tests/cluster tests/chaos
+	$(BIN)/pytest -m 'cluster and not drill' tests/contracts tests/views tests/cluster tests/chaos
+
+test-drills: setup ## what operators do to a cluster: upgrades, restores, relays, load, the chart's commands
+	$(BIN)/pytest -m drill tests/cluster
 
 tools: setup ## install the programs that tests use and that are no Python (Go, Debian); else each test does
 	$(BIN)/python -m tests.support.tools

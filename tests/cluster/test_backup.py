@@ -17,7 +17,7 @@ from headrace.backup.contents import strangers
 from tests.cluster.test_roles import NOW, POST, Client
 from tests.support.roles import RolesCluster
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.drill]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.support import chart
 from tests.support.roles import Role, RolesCluster
 from tests.support.tools import need
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.drill]
 AT_REST_SECONDS = 60.0
 # What is not as rendered: sockets, files and the names of Services.
 _OF_THIS_MACHINE = ("HEADRACE_DATA", "HEADRACE_HOST", "HEADRACE_PLC_URL", "HEADRACE_APPVIEW_URL")

@@ -14,7 +14,7 @@ from headrace.load.result import read
 from ingest.log_kafka.client import KafkaSettings, new_admin
 from views.cql.session import CqlSession, CqlSettings
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.drill]
 ROLES = {"plc", "derive", "process", "appview", "firehose", "pds"}
 
 

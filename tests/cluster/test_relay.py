@@ -32,7 +32,7 @@ from tests.relay.world.relay import until
 from tests.support.kafka_log import derived, drop_topics, firehose_of, records_of
 from tests.support.roles import Role
 
-pytestmark = [pytest.mark.cluster, pytest.mark.chaos]
+pytestmark = [pytest.mark.cluster, pytest.mark.chaos, pytest.mark.drill]
 
 SEED = int(os.environ.get("HEADRACE_CHAOS_SEED", "7"))
 SHARDS = 2

@@ -24,7 +24,7 @@ from tests.relay.world.relay import World, until
 from tests.support.devstack.stack import Stack
 from tests.support.kafka_log import append, drop_topics, firehose_of, records_of
 
-pytestmark = [pytest.mark.cluster, pytest.mark.chaos]
+pytestmark = [pytest.mark.cluster, pytest.mark.chaos, pytest.mark.drill]
 
 SHARDS = 2
 

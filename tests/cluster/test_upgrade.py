@@ -23,7 +23,7 @@ from tests.support.roles import RolesCluster
 from views.cql.session import CqlSettings
 from views.generations_scylla import CqlRegistry
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.drill]
 EVERY = 0.2
 
 
