@@ -60,14 +60,20 @@ async def record(url: str, directory: Path, frames: int, cursor: int | None = 0,
     return recorder
 
 
-async def frames_from(url: str, count: int, cursor: int | None = None) -> list[bytes]:
+async def frames_from(
+    url: str, count: int, cursor: int | None = None, until: asyncio.Event | None = None
+) -> list[bytes]:
+    """`until`: stay for it, as who leaves takes the host's stream along."""
     query = {} if cursor is None else {"cursor": str(cursor)}
     async with (
         asyncio.timeout(BOUND),
         aiohttp.ClientSession() as session,
         session.ws_connect(f"{url}/xrpc/com.atproto.sync.subscribeRepos", params=query) as socket,
     ):
-        return [await socket.receive_bytes() for _ in range(count)]
+        found = [await socket.receive_bytes() for _ in range(count)]
+        if until is not None:
+            await until.wait()
+        return found
 
 
 async def ask(url: str, path: str, **query: str) -> tuple[int, Any]:
@@ -186,9 +192,7 @@ async def test_who_comes_late_without_a_cursor_begins_with_what_comes_now(archiv
 async def test_a_loop_goes_on_with_rising_seqs(archive: Archive) -> None:
     length = len(data(archive))
     async with ArchiveHost(archive.directory, loops=2) as host:
-        both = await frames_from(host.url, 2 * length, 0)
-        async with asyncio.timeout(BOUND):
-            await host.ended.wait()
+        both = await frames_from(host.url, 2 * length, 0, host.ended)
         tail = await frames_from(host.url, 3, length + 10)
     seqs = [decode_frame(frame).seq for frame in both]
 

@@ -36,10 +36,7 @@ pytestmark = pytest.mark.chaos
 
 def relay(directory: Path, plc: str, host: Host) -> Role:
     """A relay process that trusts the host: it may send as much as this test does."""
-    directory.mkdir(parents=True)
-    store = HostsStore(directory / "relay.sqlite")
-    store.put_host(HostRow(0, host.name, host.url, None, START, False, False, True, False, HostLimits()))
-    store.close()
+    _knows(directory, HostRow(0, host.name, host.url, None, START, False, False, True, False, HostLimits()))
     settings = {"plc_url": plc, "allow_private_addresses": "true", "relay_port": "0", "log_level": "warning"}
     return Role("relay", directory, settings)
 
@@ -69,11 +66,15 @@ async def test_an_account_told_by_two_relays_has_one_chain(tmp_path: Path) -> No
             await asyncio.gather(*(asyncio.to_thread(role.start) for role in roles))
             for role in roles:  # whoever is killed is found again where it was
                 role.settings = {**role.settings, "port": "0", "relay_port": role.url.rpartition(":")[2]}
+            names = [role.url.removeprefix("http://") for role in roles]
+            # From their beginning: a relay without a cursor is read from what comes now.
+            rows = (
+                HostRow(0, name, role.url, 0, START, False, True, True, False, HostLimits())
+                for name, role in zip(names, roles, strict=True)
+            )
+            _knows(tmp_path / "three", *rows)
             # Numbers differ between the two: what one says under 7 the other says under 9.
             async with World(tmp_path / "three", people) as world:
-                for role in roles:
-                    await world.relay.add_host(role.url, upstream=True)
-                names = [role.url.removeprefix("http://") for role in roles]
                 await until(lambda: all(world.relay.host(name).status == "active" for name in names))  # type: ignore[union-attr]
                 for number in range(ROUNDS):
                     late = roles[number % 2]
@@ -99,6 +100,16 @@ async def test_an_account_told_by_two_relays_has_one_chain(tmp_path: Path) -> No
     assert set(dropped) <= {"rev_stale", "stale_rev", "duplicate", "host_closed", "host_unreachable"}, dropped
     for name in ("one", "two", "three"):
         await one_chain(tmp_path / name, said)
+
+
+def _knows(directory: Path, *rows: HostRow) -> None:
+    directory.mkdir(parents=True)
+    store = HostsStore(directory / "relay.sqlite")
+    for row in rows:
+        store.put_host(row)
+        store.put_cursor(row.hostname, row.cursor)
+    store.flush()
+    store.close()
 
 
 async def one_chain(directory: Path, said: dict[str, list[str]]) -> None:
