@@ -47,7 +47,8 @@ async def derived_to(settings: KafkaSettings, shards: int, admin: AIOKafkaAdminC
     finally:
         if admin is None:
             await client.close()
-    return {partition.partition: max(0, found[partition].offset) for partition in partitions}
+    # A group that has never committed may be answered with -1, or with nothing at all.
+    return {each.partition: max(0, found[each].offset) if each in found else 0 for each in partitions}
 
 
 async def truncate_commits(
