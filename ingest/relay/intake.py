@@ -92,14 +92,20 @@ class Intake:
             source.refused(Refused(RelayReason.SEQ_STALE, at), message.did)
             return None
         source.numbering.rises()
+        last = progress.last
         progress.begin(message.seq)
-        await self.lines.put(
-            source,
-            message.did,
-            len(frame),
-            work=partial(self._take, source, message),
-            done=partial(progress.done, message.seq),
-        )
+        try:
+            await self.lines.put(
+                source,
+                message.did,
+                len(frame),
+                work=partial(self._take, source, message),
+                done=partial(progress.done, message.seq),
+            )
+        except BaseException:
+            # A connection that is cut while there is no room: else the message would be neither taken nor read again.
+            progress.take_back(message.seq, last)
+            raise
         return None
 
     async def _take(self, source: Source, message: Numbered) -> None:

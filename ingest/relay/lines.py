@@ -49,13 +49,22 @@ class Lines:
     ) -> None:
         """Wait for room for `size` bytes, of the source and of all, then put `work` in the account's line.
 
-        `done` is called when it has ended, unless all of it has.
+        `done` is called when it has ended, unless all of it has. Who is cancelled while it waits has put nothing.
         """
         await source.room.acquire()
-        await self._room.acquire()
-        while self._bytes and self._bytes + size > _ROOM_BYTES:
-            self._drained.clear()
-            await self._drained.wait()
+        try:
+            await self._room.acquire()
+        except BaseException:
+            source.room.release()
+            raise
+        try:
+            while self._bytes and self._bytes + size > _ROOM_BYTES:
+                self._drained.clear()
+                await self._drained.wait()
+        except BaseException:
+            self._room.release()
+            source.room.release()
+            raise
         self._bytes += size
 
         def leave(_: asyncio.Task[None]) -> None:

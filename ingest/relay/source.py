@@ -43,6 +43,12 @@ class Progress:
             self.reached = under_way.popleft()
             self._done.remove(self.reached)
 
+    def take_back(self, seq: int, last: int) -> None:
+        """The newest that began is not under way after all: it is to be read again, behind `last`."""
+        if self._under_way and self._under_way[-1] == seq:
+            self._under_way.pop()
+            self.last = last
+
     @property
     def waiting(self) -> int:
         return len(self._under_way)
