@@ -5,16 +5,42 @@ Does not own what topics and tables have to be (`ingest.log_kafka.topics`, `view
 
 from __future__ import annotations
 
+import ssl
+
+from headrace.doctor import certificates
 from headrace.doctor.finding import WrongError
 from headrace.settings import Settings
 from headrace.wiring.cluster import kafka_settings
 from headrace.wiring.store import TABLES, cql_settings
 from ingest.log_kafka import topics as log_kafka_topics
+from ingest.log_kafka.client import tls as kafka_tls
 from ingest.log_kafka.reach import AWAY, reach
 from views.cql import schema as cql_schema
 from views.cql.session import CqlSession
+from views.cql.session import tls as cql_tls
 from views.generations_scylla import live_in
 from views.store_scylla import StoreUnavailableError
+
+
+def tls_addresses(settings: Settings) -> list[str]:
+    """Servers that are spoken to over TLS, as host:port."""
+    kafka = settings.kafka_servers if settings.kafka_security.endswith("SSL") else ()
+    cql = () if settings.cql_ssl_ca is None else settings.cql_hosts
+    return [*kafka, *(f"{host}:{settings.cql_port}" for host in cql)]
+
+
+async def certificate(settings: Settings, address: str) -> str:
+    """What one of `tls_addresses` shows. Raises InvariantError, WrongError."""
+    try:
+        of_kafka = address in settings.kafka_servers
+        context = kafka_tls(kafka_settings(settings)) if of_kafka else cql_tls(cql_settings(settings))
+        assert context is not None, "only what is spoken to over TLS is asked"
+        return await certificates.shown(address, context)
+    except ssl.SSLError as error:
+        raise WrongError(
+            f"expected certificates and a key that OpenSSL takes in kafka_ssl_ca, kafka_ssl_cert and kafka_ssl_key,"
+            f" found {error.reason}: what is said above of each of them"
+        ) from error
 
 
 async def broker(settings: Settings) -> str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from headrace.doctor import directory, files, plc, relay
+from headrace import certificates as named_certificates
+from headrace.doctor import certificates, directory, files, plc, relay
 from headrace.doctor.finding import Check, Finding, find
 from headrace.lock import DirectoryError
 from headrace.settings import Settings
@@ -24,6 +25,7 @@ async def examine(settings: Settings) -> list[Finding]:
         for name in _SECRETS
         if (path := getattr(settings, name)) is not None
     ]
+    found += await _certificates(settings)
     of_cluster = bool(settings.kafka_servers or settings.cql_hosts)
     try:
         there = settings.data.exists()
@@ -39,6 +41,14 @@ async def examine(settings: Settings) -> list[Finding]:
         found.append(await find("did:plc directory", partial(plc.answers, settings.plc_url)))
     if of_cluster:
         found += await _cluster(settings)
+    return found
+
+
+async def _certificates(settings: Settings) -> list[Finding]:
+    names = named_certificates.named(settings, "kafka", "cql")
+    found = [await find(name, partial(certificates.file, settings, name)) for name in names]
+    if "kafka_ssl_cert" in names:
+        found.append(await find("key of kafka_ssl_cert", partial(certificates.key, settings)))
     return found
 
 
@@ -91,7 +101,10 @@ async def _cluster(settings: Settings) -> list[Finding]:
     """What a silent broker or store holds is not asked for."""
     from headrace.doctor import cluster  # noqa: PLC0415 - a data directory needs none of its clients
 
-    found = []
+    found = [
+        await find(f"certificate of {address}", partial(cluster.certificate, settings, address))
+        for address in cluster.tls_addresses(settings)
+    ]
     for wanted, (first, reach), (then, holds) in (
         (settings.kafka_servers, ("broker", cluster.broker), ("topics", cluster.topics)),
         (settings.cql_hosts, ("store", cluster.store), ("views", cluster.generation)),

@@ -72,7 +72,7 @@ async def start(running: Running, settings: Settings) -> None:
         now=shared.unix_micros,
         resolver=resolver,
     )
-    role_metrics(running, resolver)
+    role_metrics(running, settings, "cql", resolver=resolver)
     running.registry.register(StoreCollector(lambda: live.store.repeated))
     dispatcher = await shared.serve_public(
         running,

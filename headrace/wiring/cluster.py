@@ -13,7 +13,8 @@ from typing import Any
 
 from prometheus_client import ProcessCollector
 
-from headrace import secrets
+from headrace import certificates, secrets
+from headrace.metrics.certificates import CertificatesCollector
 from headrace.metrics.cluster import RoleCollector
 from headrace.running import Running
 from headrace.settings import Settings
@@ -50,9 +51,11 @@ async def topics(kafka: KafkaSettings, settings: Settings) -> None:
     await ensure_topics(kafka, settings.shards)
 
 
-def role_metrics(running: Running, resolver: IdentityResolver | None = None) -> None:
-    """What every role shows."""
+def role_metrics(running: Running, settings: Settings, *servers: str, resolver: IdentityResolver | None = None) -> None:
+    """What every role shows. `servers` (kafka, cql) are those it has connected to. Raises SettingsError."""
     ProcessCollector(registry=running.registry)
+    loaded = [certificates.read(settings, name) for name in certificates.named(settings, *servers)]
+    running.registry.register(CertificatesCollector(loaded))
     running.registry.register(RoleCollector(version("headrace"), resolver))
 
 

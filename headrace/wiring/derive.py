@@ -32,7 +32,7 @@ async def start(running: Running, settings: Settings) -> None:
     await worker.start()
     running.keep(worker.stopped(), "derive")
     running.keep(keep_commits_short(kafka, settings.shards), "upkeep of commits")
-    role_metrics(running)
+    role_metrics(running, settings, "kafka", *(("cql",) if settings.cql_hosts else ()))
     running.registry.register(DirectoryCollector(settings.data))
     running.registry.register(DeriveCollector(worker))
 

@@ -34,7 +34,7 @@ async def start(running: Running, settings: Settings) -> None:
     hub = FirehoseHub(reader, lambda _did: True)
     running.keep(hub.run(), "firehose")
     services = Services(catalogue=lexicon.load(), config=config, firehose=hub, metrics=HttpMetrics(running.registry))
-    role_metrics(running)
+    role_metrics(running, settings, "kafka")
     running.registry.register(FirehoseCollector(reader))
     await shared.serve_public(
         running,

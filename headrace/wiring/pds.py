@@ -76,7 +76,7 @@ async def start(running: Running, settings: Settings) -> None:
     running.keep(firehose.stopped(), "firehose reader")
     hub = FirehoseHub(firehose, here.speaks_for)
     running.keep(hub.run(), "firehose")
-    role_metrics(running, resolver)
+    role_metrics(running, settings, "kafka", resolver=resolver)
     registry.register(DirectoryCollector(directory))
     registry.register(PdsCollector(log, here))
     services = Services(

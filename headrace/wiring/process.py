@@ -56,7 +56,7 @@ async def start(running: Running, settings: Settings) -> None:
     running.keep(keep_looking(river), "river")
     running.keep(keep_advancing(generations, generation), "generation")
     running.keep(keep_hops_short(kafka, generation, store), "hops")
-    role_metrics(running)
+    role_metrics(running, settings, "kafka", "cql")
     running.registry.register(LanesCollector(runner))
     running.registry.register(RiverCollector(river))
     running.registry.register(StoreCollector(lambda: store.repeated))

@@ -43,7 +43,7 @@ async def start(running: Running, settings: Settings) -> None:
     secret = shared.tokens(settings)
     assert settings.plc_url is not None, "the role cannot do without it"
     resolver = shared.identity(running, settings, shared.plc_client(running, settings.plc_url), None)
-    role_metrics(running, resolver)
+    role_metrics(running, settings, *(("kafka",) if settings.kafka_servers else ()), resolver=resolver)
     running.registry.register(DirectoryCollector(settings.data))
     made = await relay_log.open_log(running, settings, resolver)
     relay = await wiring_relay.crawl(

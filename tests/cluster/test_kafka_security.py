@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import shutil
 import socket
@@ -10,17 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from headrace.settings import Settings
 from headrace.wiring.cluster import kafka_settings
 from headrace.wiring.store import cql_settings
+from tests.support.authority import Authority
 from tests.support.devstack.jars import jars
 from tests.support.devstack.kafka import CLUSTER_ID, Broker, broker
 from tests.support.roles import Role, RolesCluster
@@ -41,48 +37,6 @@ sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.passwords.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.certificates.ssl.client.auth=required
 """
-
-
-class Authority:
-    """Signs certificates for 127.0.0.1, as PEM files in a folder."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        self.file = folder / f"{name}.pem"
-        made = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(ca=True, path_length=0), True)
-        self.file.write_bytes(self._signed(made))
-
-    def issue(self, name: str) -> tuple[Path, Path]:
-        """Its certificate, and its key (PKCS #8); both together in NAME.pem."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        certificate = self._signed(self._builder(subject, key).add_extension(names, False))
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        paths = self.folder / f"{name}.crt", self.folder / f"{name}.key"
-        paths[0].write_bytes(certificate)
-        paths[1].write_bytes(private)
-        (self.folder / f"{name}.pem").write_bytes(private + certificate)
-        return paths
-
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.now(UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=1))
-        )
-
-    def _signed(self, made: x509.CertificateBuilder) -> bytes:
-        return made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 @dataclass

@@ -71,6 +71,7 @@ _LABELS = {
     "breaker": "`breaker`: `closed`, `open` or `half_open`",
     "asked": "`asked`: `answered`, `failed` or `turned_away`",
     "generation": "`generation`: at most three",
+    "setting": "`setting`: `kafka_ssl_ca`, `kafka_ssl_cert` or `cql_ssl_ca`",
     "part": "`part`: `counts`, `reactions`, `follows`, `profile_counts`, `root_likes` or `typeahead`",
     "became": "`became`: `fetched`, `current` or `inactive`",
 }

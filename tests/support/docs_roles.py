@@ -14,6 +14,7 @@ from api.metrics import HttpMetrics
 from api.relay.jetstream import JetstreamMetrics
 from headrace.metrics.backfill import BackfillCollector
 from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
+from headrace.metrics.certificates import CertificatesCollector
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.identity import IdentityCollector
@@ -88,4 +89,5 @@ def _registry(*collectors: Collector) -> CollectorRegistry:
     ProcessCollector(registry=registry)
     for collector in collectors:
         registry.register(collector)
+    registry.register(CertificatesCollector())
     return registry

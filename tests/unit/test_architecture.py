@@ -61,7 +61,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "cbor2": (),
     "cbrrr": ("schemas/cbor.py", "schemas/data.py"),
     "coincurve": ("ingest/repo/k256.py",),
-    "cryptography": ("headrace/backup/seal.py", "ingest/repo/p256.py"),
+    "cryptography": ("headrace/backup/seal.py", "headrace/certificates.py", "ingest/repo/p256.py"),
     "cyclopts": ("headrace/cli.py", "headrace/commands/*"),
     "dns": ("ingest/identity/dns_txt.py",),
     "jwt": ("ingest/identity/jws.py", "ingest/identity/service_auth.py", "ingest/pds/tokens.py"),

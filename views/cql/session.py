@@ -406,7 +406,7 @@ def _cluster(settings: CqlSettings) -> Cluster:
         connection_class=LibevConnection,
         reconnection_policy=ExponentialReconnectionPolicy(0.2, 5.0),
         auth_provider=auth,
-        ssl_context=_tls(settings),
+        ssl_context=tls(settings),
         connect_timeout=settings.timeout,
         schema_event_refresh_window=-1,
         idle_heartbeat_interval=5,
@@ -414,7 +414,8 @@ def _cluster(settings: CqlSettings) -> Cluster:
     )
 
 
-def _tls(settings: CqlSettings) -> ssl.SSLContext | None:
+def tls(settings: CqlSettings) -> ssl.SSLContext | None:
+    """What the store's certificate is checked by; None where nothing is encrypted. Raises InvariantError."""
     if settings.ssl_ca is None:
         return None
     try:

@@ -27,6 +27,7 @@ class Alert(NamedTuple):
     at: str = "1h"
 
 
+_ENDS = 'headrace_certificate_expiry_timestamp_seconds{instance="i",setting="kafka_ssl_cert"}'
 _UP = 'up{job="a",instance="i",headrace_role="pds"}'
 _ONE = '{instance="i"}'
 
@@ -94,6 +95,16 @@ PROCESSES = (
         "Less than a tenth is left, or less than half and at the pace of six hours nothing will be within a day.",
         {f"headrace_data_free_bytes{_ONE}": "900-10x60", f"headrace_data_size_bytes{_ONE}": "1000x60"},
         {f"headrace_data_free_bytes{_ONE}": "500+0x60", f"headrace_data_size_bytes{_ONE}": "1000x60"},
+    ),
+    Alert(
+        "HeadraceCertificateEnds",
+        TICKET,
+        "0m",
+        "headrace_certificate_expiry_timestamp_seconds - time() < 14 * 86400",
+        "{{ $labels.setting }} of {{ $labels.instance }} ends",
+        "The certificate that the process was started with ends in {{ $value | humanizeDuration }}.",
+        {_ENDS: f"{14 * 86_400 + 3_500}x60"},  # promtool's clock begins at 0
+        {_ENDS: f"{14 * 86_400 + 3_700}x60"},
     ),
 )
 

@@ -187,6 +187,13 @@ INTEGRITY = Board(
                     "Accounts that the relay leaves out of step after the last try, within a day.",
                     f"sum(increase(headrace_relay_given_up_resyncs_total{DAY}))",
                 ),
+                graph(
+                    "Certificates",
+                    "How long those that processes were started with still hold: more than two weeks.",
+                    "s",
+                    ("headrace_certificate_expiry_timestamp_seconds - time()", "{{instance}} {{setting}}"),
+                    width=24,
+                ),
             ),
         ),
         (
