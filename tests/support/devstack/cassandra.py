@@ -49,7 +49,8 @@ def store(stores: Sequence[Store], index: int, data: Path) -> Node:
         f"-Djava.io.tmpdir={home}",
         "-Dcassandra.skip_wait_for_gossip_to_settle=0",
         "-Dcassandra.superuser_setup_delay_ms=0",
-        "-Dcassandra.ring_delay_ms=1",
+        # How long a node that joins asks the others who they are: at 1 ms it gave up when the first was slow to answer.
+        f"-Dcassandra.ring_delay_ms={1 if len(stores) == 1 else 60_000}",
         "-Dio.netty.tryReflectionSetAccessible=true",
         *("-cp", f"{lib}/*", "org.apache.cassandra.service.CassandraDaemon"),
     ]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 WATCH = Path(__file__).with_name("watch.py")
-READY_SECONDS = 120.0
+READY_SECONDS = 300.0  # a store of three on two loaded cores took 120
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.1
 
