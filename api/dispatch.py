@@ -1,9 +1,9 @@
 """From an HTTP request to an endpoint and back: the one place that knows both.
 
 Order, as in the reference: method, parameters, authentication, input, rate limits, endpoint. Before anything is looked
-at a query waits for its turn, a procedure when its input is there. HOT: `Dispatcher.xrpc` runs for every call. Does not
-own what endpoints do, what a token says (`api/auth.py`), what lexicons say
-(`schemas.lexicon`), nor routes beside /xrpc/ (`api/server.py`).
+at a query waits for its turn, a procedure when its input is there; where nobody more may wait, nothing is looked at.
+HOT: `Dispatcher.xrpc` runs for every call. Does not own what endpoints do, what a token says (`api/auth.py`), what
+lexicons say (`schemas.lexicon`), nor routes beside /xrpc/ (`api/server.py`).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _log = structlog.get_logger()
 class _Route:
     """All that is known of a method before a request comes."""
 
-    __slots__ = ("counters", "endpoint", "entrance", "lexicon", "reads_views", "rules", "seconds", "verbs")
+    __slots__ = ("counters", "endpoint", "entrance", "is_long", "lexicon", "reads_views", "rules", "seconds", "verbs")
 
     def __init__(
         self,
@@ -60,13 +60,14 @@ class _Route:
     ) -> None:
         self.entrance = entrance
         self.lexicon = lexicon
+        self.is_long = lexicon.kind == "subscription"  # which holds no place, and waits for none
         self.endpoint = endpoint
         self.verbs = _VERBS[lexicon.kind]
         self.reads_views = reads_views
         self.rules = _rules(lexicon.nsid)
         self.counters: dict[int, Counter] = {}
         # Subscriptions last for days, and what is not implemented takes no time: neither has a duration.
-        timed = endpoint is not None and lexicon.kind != "subscription"
+        timed = endpoint is not None and not self.is_long
         self.seconds: Histogram | None = metrics.seconds.labels(lexicon.nsid) if timed else None
 
 
@@ -140,6 +141,10 @@ class Dispatcher:
             endpoint = None if route is None else route.endpoint
             if route is None or endpoint is None or request.method not in route.verbs:
                 raise _no_endpoint(nsid, route, request.method)  # noqa: TRY301 - answered below, like all refusals
+            refusal = None if route.is_long else route.entrance.refusal(request)
+            if refusal is not None:
+                status = 503
+                return refusal
             services = self._services
             ctx = Ctx(nsid, services, request=request)
             if route.lexicon.kind == "query":

@@ -3,17 +3,20 @@
 A server that takes whatever comes answers everything late, and most of it to clients that have left. A request holds
 its place until the event loop's next turn at least, so that endpoints that never wait count too: no more than
 `at_once` of them run between two looks at the sockets, and what came meanwhile is seen, counted and turned away.
-Does not own which requests are of a kind (`api/dispatch.py`) nor the answer (503, `api/errors.py`).
+Does not own who of those that wait is next or goes (`api/line.py`), which requests are of a kind (`api/dispatch.py`)
+nor the answer (503, `api/admission.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
+from api.line import Line
+
 Reason = Literal["full", "late", "left"]
+REASONS: tuple[Reason, ...] = ("full", "late", "left")
 
 
 class Limits(NamedTuple):
@@ -32,19 +35,14 @@ class ShedError(Exception):
         self.reason: Reason = reason
 
 
-class _Waiting(NamedTuple):
-    turn: asyncio.Future[bool]  # True: it may go; False: it has waited too long
-    until: float  # of the loop's clock
-
-
 class Gate:
-    """Of one kind and one event loop. First come, first served; whoever has entered must leave."""
+    """Of one kind and one event loop. Whoever has entered must leave."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._entered = 0
         self._leaving = 0
-        self._waiting: deque[_Waiting] = deque()
+        self._line = Line[asyncio.Future[Reason | None]](limits.waiting, limits.seconds, limits.at_once)
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
@@ -55,34 +53,44 @@ class Gate:
     @property
     def waiting(self) -> int:
         """Requests that wait: at most `waiting`."""
-        return len(self._waiting)
+        return len(self._line)
 
     def try_enter(self) -> bool:
         """Enter if there is a place and nobody waits for one. HOT."""
-        if self._waiting or self._entered >= self._limits.at_once:
+        if self._line or self._entered >= self._limits.at_once:
             return False
         self._entered += 1
         return True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether whoever comes now is turned away at once. HOT."""
+        if self._entered < self._limits.at_once and not self._line:
+            return False
+        return not self._line.has_room(asyncio.get_running_loop().time())
 
     async def enter(self, is_there: Callable[[], bool]) -> None:
         """Enter when it is its turn; `is_there` tells then whether the client still is. Raises ShedError."""
         if self.try_enter():
             return
-        if len(self._waiting) >= self._limits.waiting:
-            raise ShedError("full")
         loop = asyncio.get_running_loop()
-        turn: asyncio.Future[bool] = loop.create_future()
-        self._waiting.append(_Waiting(turn, loop.time() + self._limits.seconds))
-        if self._alarm is None:
-            self._alarm = loop.call_at(self._waiting[0].until, self._expire)
+        now = loop.time()
+        if not self._line.has_room(now):
+            raise ShedError("full")
+        turn: asyncio.Future[Reason | None] = loop.create_future()
+        until, gone = self._line.join(turn, now)
+        if gone is not None and not gone.done():
+            gone.set_result("full")
+        if self._alarm is None or until < self._alarm.when():
+            self._set_alarm(until)
         try:
-            entered = await turn
+            refused = await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.result():
+            if turn.done() and not turn.cancelled() and turn.result() is None:
                 self.leave()
             raise
-        if not entered:
-            raise ShedError("late")
+        if refused is not None:
+            raise ShedError(refused)
         if not is_there():
             self.leave()
             raise ShedError("left")
@@ -96,19 +104,28 @@ class Gate:
     def _pass_on(self) -> None:
         self._entered -= self._leaving
         self._leaving = 0
-        while self._waiting and self._entered < self._limits.at_once:
-            turn = self._waiting.popleft().turn
+        if not self._line:
+            self._line.rest()
+            return
+        now = asyncio.get_running_loop().time()
+        while self._line and self._entered < self._limits.at_once:
+            turn = self._line.next(now)
             if not turn.done():  # else it has been cancelled
                 self._entered += 1
-                turn.set_result(True)
+                turn.set_result(None)
+        if self._entered < self._limits.at_once:
+            self._line.rest()
+
+    def _set_alarm(self, until: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(until, self._expire)
 
     def _expire(self) -> None:
-        """All wait equally long: the first of them is the next to be late."""
-        loop = asyncio.get_running_loop()
         self._alarm = None
-        while self._waiting and (self._waiting[0].until <= loop.time() or self._waiting[0].turn.done()):
-            turn = self._waiting.popleft().turn
+        for turn in self._line.late(asyncio.get_running_loop().time()):
             if not turn.done():
-                turn.set_result(False)
-        if self._waiting:
-            self._alarm = loop.call_at(self._waiting[0].until, self._expire)
+                turn.set_result("late")
+        until = self._line.next_late
+        if until is not None:
+            self._set_alarm(until)

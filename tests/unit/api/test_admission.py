@@ -192,6 +192,81 @@ async def test_a_kind_that_is_full_turns_nothing_else_away() -> None:
     assert statuses == (503, 200, 200)
 
 
+@asynccontextmanager
+async def full() -> AsyncIterator[tuple[aiohttp.ClientSession, Slow]]:
+    """Nobody more may read or write: one of each is inside."""
+    slow = Slow()
+    async with serving(Limits(1, 0, 600.0), Endpoint(READ, slow), Endpoint(WRITE, slow)) as client:
+        inside = [asyncio.create_task(read(client)), asyncio.create_task(client.post(f"/xrpc/{WRITE}", json=RECORD))]
+        await until(lambda: slow.inside == 2)
+        yield client, slow
+        slow.go.set()
+        await asyncio.gather(*inside)
+
+
+async def test_what_is_said_with_ready_bytes_is_what_is_said_to_those_that_waited() -> None:
+    slow = Slow()
+    async with full() as (client, _), serving(Limits(1, 1, 0.01), Endpoint(READ, slow)) as other:
+        first = asyncio.create_task(read(other))
+        await until(lambda: slow.inside == 1)
+        async with client.get(READ_PATH) as ready, other.get(READ_PATH) as late:
+            bodies = await ready.read(), await late.read()
+            seen = other.shed("views", "late")
+        slow.go.set()
+        await first
+
+    assert seen == 1
+    assert bodies[0] == bodies[1]
+    assert ready.status == late.status == 503
+    assert {name: late.headers[name] for name in ready.headers} == dict(ready.headers)
+    assert {"Content-Type", "Retry-After", "Access-Control-Allow-Origin"} < set(ready.headers)
+
+
+async def test_a_connection_goes_on_after_a_refusal_and_each_request_has_its_own() -> None:
+    body = orjson.dumps(RECORD)
+    write = b"POST /xrpc/%s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (
+        WRITE.encode(),
+        len(body),
+    )
+    async with full() as (client, slow):
+        reader, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
+        writer.write(write)  # and what it writes comes later
+        await until(lambda: len(client.requests) == 3)
+        writer.write(body + write + body + f"GET {READ_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"HEAD {READ_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writer.write(f"GET {READ_PATH} HTTP/1.0\r\n\r\n".encode())
+        answers = await reader.read()  # the last of them closes
+        writer.close()
+        begun = slow.begun
+
+    assert answers.count(b" 503 Service Unavailable\r\n") == 5
+    assert answers.count(b"NotEnoughResources") == 4  # none for HEAD
+    assert begun == 2
+    assert (client.shed("writes", "full"), client.shed("views", "full")) == (2, 3)
+
+
+async def test_a_subscription_holds_no_place_and_is_refused_for_none() -> None:
+    slow, subscribed = Slow(), asyncio.Event()
+
+    async def stream(_: Ctx) -> Answer:
+        subscribed.set()
+        return {}
+
+    transfer = Endpoint("com.atproto.sync.getHead", slow)
+    endpoints = (transfer, Endpoint("com.atproto.sync.subscribeRepos", stream))
+    async with serving(Limits(1, 0, 600.0), *endpoints) as client:
+        path = f"/xrpc/com.atproto.sync.getHead?did={RECORD['repo']}"
+        inside = [asyncio.create_task(client.get(path)) for _ in range(8)]
+        await until(lambda: slow.inside == 8)
+        async with client.get(path) as shed, client.get("/xrpc/com.atproto.sync.subscribeRepos") as answer:
+            statuses = (shed.status, answer.status)
+        slow.go.set()
+        await asyncio.gather(*inside)
+
+    assert statuses == (503, 200)
+    assert subscribed.is_set()
+
+
 @pytest.mark.parametrize(
     ("nsid", "kind"),
     [
