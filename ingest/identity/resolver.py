@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from time import monotonic
 from typing import Any, Protocol
 
@@ -78,12 +79,16 @@ class IdentityResolver:
         self._handles = handles
         self._fetcher = fetcher
         self._allow_localhost = allow_localhost
-        self._dids: SwrCache[DidDocument] = SwrCache(self._load_did, dids or Bounds(), now)
+        bounds = dids or Bounds()
+        # Each did:web is asked for at a host of its own, which may let us wait: not in the places of the directory's.
+        webs = replace(bounds, entries=max(1, bounds.entries // 10))
+        self._dids: SwrCache[DidDocument] = SwrCache(self._load_did, bounds, now)
+        self._webs: SwrCache[DidDocument] = SwrCache(self._load_did, webs, now)
         self._names: SwrCache[Did] = SwrCache(self._load_handle, names or Bounds(), now)
         self._kept = kept
         self._mirror = mirror
         if kept is not None:
-            self._dids.recall = self._recall
+            self._dids.recall = self._webs.recall = self._recall
 
     async def did_document(self, did: Did, *, refresh: bool = False) -> DidDocument:
         """The document of a did:plc or did:web. Raises IdentityRefused."""
@@ -92,7 +97,7 @@ class IdentityResolver:
             document = await self._of_directory(did)
             self._dids.put(did, document)
             return document
-        return await self._dids.get(did, refresh=refresh)
+        return await self._cache(did).get(did, refresh=refresh)
 
     async def handle(self, handle: Handle, *, refresh: bool = False) -> Did | None:
         """The DID that a handle points to, or None when it points to none. One way only: see verified_handle.
@@ -121,22 +126,28 @@ class IdentityResolver:
 
     def forget(self, did: Did) -> None:
         """Drop what is known of a DID and of the handle it claimed: an #identity event came, or we changed it."""
-        known = self._dids.peek(did)
+        known = self._cache(did).peek(did)
         if known is not None:
             for handle in known.handles[:1]:
                 self._names.forget(handle)
-        self._dids.forget(did)
+        self._cache(did).forget(did)
         if self._kept is not None:
             self._kept.drop(did)
 
     def lookups(self) -> dict[str, tuple[int, int, int]]:
         """(hits, misses, entries) of each cache."""
-        caches: dict[str, SwrCache[Any]] = {"did": self._dids, "handle": self._names}
-        return {name: (cache.hits, cache.misses, len(cache)) for name, cache in caches.items()}
+        caches: dict[str, tuple[SwrCache[Any], ...]] = {"did": (self._dids, self._webs), "handle": (self._names,)}
+        return {
+            name: (sum(each.hits for each in found), sum(each.misses for each in found), sum(map(len, found)))
+            for name, found in caches.items()
+        }
 
     async def close(self) -> None:
-        await self._dids.close()
-        await self._names.close()
+        for cache in (self._dids, self._webs, self._names):
+            await cache.close()
+
+    def _cache(self, did: Did) -> SwrCache[DidDocument]:
+        return self._webs if did.method == "web" else self._dids
 
     async def _load_did(self, text: str) -> DidDocument:
         did = Did(text)

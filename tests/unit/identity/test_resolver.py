@@ -15,6 +15,7 @@ from ingest.identity.handles import RESERVED_TLDS, HandleResolver
 from ingest.identity.plc_store import PlcDirectory
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import IdentityResolver
+from ingest.identity.swr_cache import Bounds
 from ingest.repo.keys import PrivateKey
 from schemas.syntax import Did, Handle
 
@@ -327,3 +328,28 @@ async def test_txt_records_are_joined_and_told_apart_over_real_dns():
         await txt.lookup("silent.com")
     assert refused.value.reason is IdentityReason.TIMEOUT
     transport.close()
+
+
+async def test_did_webs_that_let_us_wait_leave_the_directory_its_places(plc):
+    go_on, full, asked = asyncio.Event(), asyncio.Event(), []
+
+    class Stuck(Net):
+        async def get(self, url, limit, accept="*/*", redirects=3):  # noqa: ARG002
+            asked.append(url)
+            if len(asked) == 2:
+                full.set()
+            await go_on.wait()
+            return Answer(404, b"")
+
+    stuck = Stuck()
+    resolver = IdentityResolver(plc, HandleResolver(stuck, stuck), stuck, dids=Bounds(concurrency=2, waiting=2))
+    webs = [asyncio.create_task(resolver.did_document(Did(f"did:web:host{number}.example.com"))) for number in range(6)]
+    await full.wait()
+    with pytest.raises(IdentityRefused) as refused:
+        await resolver.did_document(Did("did:plc:" + "a" * 24))
+    go_on.set()
+    await asyncio.gather(*webs, return_exceptions=True)
+    await resolver.close()
+
+    assert refused.value.reason is IdentityReason.NOT_FOUND
+    assert len(asked) == 4
