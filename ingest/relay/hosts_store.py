@@ -1,8 +1,9 @@
 """What a relay keeps beside its log, in one SQLite file: hosts with their cursors, whose account is where, repairs.
 
-Changes gather in memory and are written by `flush`, all in one transaction. So a cursor, the accounts met below it and
-the repairs that hold messages below it are on disk together; the log made those messages durable before. What a crash
-loses is read from the hosts again. Does not own what a host may do (`ingest.relay.hosts`).
+With them what accounts that wait have said of themselves (`ingest.relay.told_store`). Changes gather in memory and are
+written by `flush`, all in one transaction. So a cursor, the accounts met below it and the repairs that hold messages
+below it are on disk together; the log made those messages durable before. What a crash loses is read from the hosts
+again. Does not own what a host may do (`ingest.relay.hosts`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import apsw
 import msgspec
 
 from ingest.relay.directory import HostLimits
+from ingest.relay.told_store import TABLE as TOLD
+from ingest.relay.told_store import ToldStore
 from schemas.errors import InvariantError
 from schemas.syntax import Did
 
@@ -60,7 +63,7 @@ class HostsStore:
         con.execute("PRAGMA journal_mode=WAL")
         con.execute("PRAGMA synchronous=NORMAL")
         with con:
-            con.execute(_TABLES)
+            con.execute(_TABLES + TOLD)
             con.execute("INSERT OR IGNORE INTO meta VALUES('format', ?)", (FORMAT,))
         ((found,),) = con.execute("SELECT value FROM meta WHERE key='format'").fetchall()
         if found != FORMAT:
@@ -69,6 +72,7 @@ class HostsStore:
         self._new: dict[str, str] = {}
         self._cursors: dict[str, int | None] = {}
         self._repairs: dict[str, tuple[str, int] | None] = {}
+        self.told = ToldStore(con)
         self.counts: Counter[str] = Counter(dict(self._rows("SELECT host, count(*) FROM accounts GROUP BY host")))
         """Accounts by host."""
 
@@ -82,7 +86,7 @@ class HostsStore:
 
     def flush(self) -> None:
         """Write what has gathered; all of it or nothing."""
-        if not (self._new or self._cursors or self._repairs):
+        if not (self._new or self._cursors or self._repairs or self.told):
             return
         con = self._con
         gone = [(did,) for did, repair in self._repairs.items() if repair is None]
@@ -99,6 +103,8 @@ class HostsStore:
             con.executemany(
                 "UPDATE hosts SET cursor=? WHERE hostname=?", [(seq, host) for host, seq in self._cursors.items()]
             )
+            self.told.write()
+        self.told.written()
         self._new.clear()
         self._cursors.clear()
         self._repairs.clear()
@@ -148,6 +154,8 @@ class HostsStore:
             return
         if old is not None:
             self.counts[old] -= 1
+            if not self.counts[old]:
+                del self.counts[old]  # an account may name another host as often as it likes
         self.counts[host] += 1
         self._new[did] = host
         self._remember(did, host)

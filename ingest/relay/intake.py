@@ -26,6 +26,7 @@ from ingest.relay.reasons import RelayReason
 from ingest.relay.source import Numbered, Source
 from ingest.relay.verification import Verification
 from ingest.relay.verifier import Verifier
+from ingest.relay.weight import weight
 from ingest.repo.frame import decode_frame
 from ingest.repo.messages import ErrorMessage, InfoMessage, UnknownMessage
 from schemas.errors import Refused
@@ -98,7 +99,7 @@ class Intake:
             await self.lines.put(
                 source,
                 message.did,
-                len(frame),
+                weight(message),
                 work=partial(self._take, source, message),
                 done=partial(progress.done, message.seq),
             )

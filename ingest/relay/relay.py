@@ -77,6 +77,7 @@ class Relay:
             self.store,
             first_pause=settings.first_pause,
         )
+        self.resync.waits = self.strangers.waits
         self._accounts = SeenAccounts(self.store, parts.log, self.resync.holds)
         self._hosts = Hosts(
             self.store, self._subscription, self._ended, accounts=settings.host_accounts, teed=self._teed
@@ -93,6 +94,7 @@ class Relay:
         """Read the hosts that are known, and go on with each."""
         relay = cls(parts)
         relay._hosts.open()
+        relay.strangers.recall(relay._hosts.get)
         relay._keep(relay.resync.run())
         relay._keep(relay.strangers.run())
         relay._keep(relay.backfills.run())

@@ -28,6 +28,7 @@ from ingest.relay.lines import Lines
 from ingest.relay.reasons import RelayReason
 from ingest.relay.repo_diff import RepoLog, append_diff, changes, read_repo, records_of
 from ingest.relay.source import Source
+from ingest.relay.weight import weight
 from ingest.repo.commit import SignedCommit
 from ingest.repo.messages import CommitMessage, SyncMessage
 from ingest.repo.reasons import RepoReason
@@ -110,6 +111,8 @@ class Resync:
         self._hosts: Counter[str] = Counter()
         self._held_bytes = 0
         self._woken = asyncio.Event()
+        self.waits: Callable[[str], bool] = lambda _: False
+        """Whether what comes of an account is held elsewhere (`ingest.relay.strangers`): its repair is to be kept."""
         self.done = 0
         self.given_up = 0
         self.failures: Counter[str] = Counter()
@@ -167,7 +170,7 @@ class Resync:
 
     def hold(self, source: Source, message: CommitMessage | SyncMessage) -> None:
         job = self._jobs[message.did]
-        size = len(message.blocks) + 512
+        size = weight(message)
         if job.again or len(job.held) >= HELD_MESSAGES or self._held_bytes + size > HELD_BYTES:
             # What is behind a gap is of no use: the repo is fetched again once it has been.
             self._let_go(job)
@@ -269,7 +272,7 @@ class Resync:
         if job.again:
             self._enter(Job(job.did, job.url, 0.0))
         else:
-            self._saved.drop_repair(job.did)
+            self._forget(job.did)
 
     def _try_later(self, job: Job, *, counts: bool = True) -> None:
         job.tries += counts
@@ -277,12 +280,16 @@ class Resync:
             self.given_up += 1
             self._let_go(job)
             del self._jobs[job.did]
-            self._saved.drop_repair(job.did)
+            self._forget(job.did)
             return
         self._saved.put_repair(job.did, job.url, job.tries)
         pause = min(_LAST_PAUSE, self._first_pause * 2.0 ** max(0, job.tries - 1))
         jitter = 0.5 + random.random()  # noqa: S311 - nothing to guess
         self._put(job, asyncio.get_running_loop().time() + pause * jitter)
+
+    def _forget(self, did: Did) -> None:
+        if not self.waits(did):
+            self._saved.drop_repair(did)
 
     def _enter(self, job: Job) -> None:
         self._jobs[job.did] = job

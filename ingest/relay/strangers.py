@@ -5,8 +5,10 @@
 2. Identities are tried again, later each time up to a minute, a few at once. Once one can be told, or is known not to
    be, what was held is taken in order.
 3. What does not fit is let go; then the account is fetched whole once it is known where it is.
-4. That an account waits is saved with the cursors that have passed its messages: after a crash its repo is fetched.
+4. That an account waits is saved with the cursors that have passed its messages, and with the newest #account and
+   #identity that wait: after a crash its repo is fetched, and what it said of itself is held again.
 5. The host of a did:web that stays away is waited for no longer than `_TRIES_WEB` tries: it is one account's alone.
+   did:plc and did:web are asked for side by side: hosts that let one wait do not hold up the directory's.
 
 Does not own what is done with a message (`ingest.relay.intake`) nor repos fetched whole (`ingest.relay.resync`).
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -25,7 +28,9 @@ from ingest.relay.intake_ports import Repairs
 from ingest.relay.lines import Lines
 from ingest.relay.reasons import RelayReason
 from ingest.relay.source import Numbered, Source
-from ingest.repo.messages import CommitMessage, SyncMessage
+from ingest.relay.told_store import Told
+from ingest.relay.weight import weight
+from ingest.repo.messages import AccountMessage, CommitMessage, IdentityMessage, SyncMessage
 from schemas.errors import Refused
 from schemas.syntax import Did
 
@@ -53,10 +58,25 @@ class Stranger:
         self.draining = False
 
 
-class Saved(Protocol):
-    """Accounts to be fetched after a crash, written with the cursors."""
+class SavedWords(Protocol):
+    """What accounts that wait said of themselves: of each host the newest of a kind."""
 
-    def put_repair(self, did: Did, url: str, tries: int) -> None: ...
+    def put(self, host: str, message: Told) -> None: ...
+
+    def drop(self, did: Did) -> None: ...
+
+    def all(self) -> list[tuple[str, Told]]: ...
+
+
+class Saved(Protocol):
+    """What is known of accounts that wait after a crash, written with the cursors."""
+
+    @property
+    def told(self) -> SavedWords: ...
+
+    def put_repair(self, did: Did, url: str, tries: int) -> None:
+        """Its repo is to be fetched."""
+        ...
 
     def drop_repair(self, did: Did) -> None: ...
 
@@ -81,9 +101,9 @@ class Strangers:
         self._saved = saved
         self._first_pause = first_pause
         self._waiting: dict[str, Stranger] = {}
-        self._queue: list[tuple[float, int, Stranger]] = []
+        self._queues: dict[str, list[tuple[float, int, Stranger]]] = {"plc": [], "web": []}
         self._number = 0
-        self._under_way = 0
+        self._under_way: Counter[str] = Counter()
         self._woken = asyncio.Event()
         self.held_bytes = 0
         self.messages = 0
@@ -100,6 +120,21 @@ class Strangers:
         found = self._waiting.get(did)
         return found is not None and not found.draining
 
+    def waits(self, did: str) -> bool:
+        """Whether some of what comes of the account is held or is being taken."""
+        return did in self._waiting
+
+    def recall(self, host: Callable[[str], Source | None]) -> None:
+        """At the start: hold again what was held when the process ended, of hosts that are still read."""
+        for name, message in self._saved.told.all():
+            source = host(name)
+            if source is None:
+                continue
+            try:
+                self.hold(source, message)
+            except Refused as refused:
+                source.refused(refused, message.did)
+
     def hold(self, source: Source, message: Numbered) -> None:
         """Keep a message until it can be told who its account is. Raises Refused(CATCHING_UP) without room."""
         did = message.did
@@ -108,12 +143,17 @@ class Strangers:
             if len(self._waiting) >= ACCOUNTS_MAX:
                 raise Refused(RelayReason.CATCHING_UP, f"{ACCOUNTS_MAX} accounts wait to be told who they are: {did}")
             stranger = self._waiting[did] = Stranger(did, 0 if stranger is None else stranger.tries + 1)
-            self._saved.put_repair(did, "", 0)
             self._put(stranger)
-        size = 512 + (len(message.blocks) if isinstance(message, CommitMessage | SyncMessage) else 0)
-        if stranger.lost or len(stranger.held) >= HELD_MESSAGES or self.held_bytes + size > HELD_BYTES:
+        of_repo = isinstance(message, CommitMessage | SyncMessage)
+        if not self._repairs.holds(did):
+            self._saved.put_repair(did, "", 0)
+        size = weight(message)
+        full = len(stranger.held) >= HELD_MESSAGES or self.held_bytes + size > HELD_BYTES
+        if full or (of_repo and stranger.lost):
             stranger.lost = True
             raise Refused(RelayReason.CATCHING_UP, f"{did}: no room to hold what comes before it is known who it is")
+        if isinstance(message, AccountMessage | IdentityMessage):
+            self._saved.told.put(source.name, message)
         stranger.held.append((source, message))
         stranger.size += size
         self.held_bytes += size
@@ -134,16 +174,19 @@ class Strangers:
     def _start_due(self, tasks: asyncio.TaskGroup) -> float | None:
         """Start what may be; the seconds until something else may."""
         clock = asyncio.get_running_loop().time()
-        while self._queue and self._under_way < AT_ONCE:
-            due, _, stranger = self._queue[0]
-            if due > clock:
-                return due - clock
-            heapq.heappop(self._queue)
-            self._under_way += 1
-            tasks.create_task(self._ask(stranger))
-        return None
+        pauses = []
+        for method, queue in self._queues.items():
+            while queue and self._under_way[method] < AT_ONCE:
+                due, _, stranger = queue[0]
+                if due > clock:
+                    pauses.append(due - clock)
+                    break
+                heapq.heappop(queue)
+                self._under_way[method] += 1
+                tasks.create_task(self._ask(stranger, method))
+        return min(pauses, default=None)
 
-    async def _ask(self, stranger: Stranger) -> None:
+    async def _ask(self, stranger: Stranger, method: str) -> None:
         url: str | None = None
         away: IdentityRefused | None = None
         try:
@@ -158,7 +201,7 @@ class Strangers:
         else:
             stranger.tries = 0
         finally:
-            self._under_way -= 1
+            self._under_way[method] -= 1
             self._woken.set()
         await self._lines.in_line(stranger.did, self._drain(stranger, url, away))
 
@@ -184,6 +227,7 @@ class Strangers:
             anew.lost |= stranger.lost
             return
         del self._waiting[stranger.did]
+        self._saved.told.drop(stranger.did)
         if self._repairs.holds(stranger.did):
             return
         if stranger.lost:
@@ -198,5 +242,6 @@ class Strangers:
         pause = min(_LAST_PAUSE, self._first_pause * 2.0 ** min(stranger.tries, 10))
         due = asyncio.get_running_loop().time() + pause * (0.5 + random.random())  # noqa: S311 - nothing to guess
         self._number += 1
-        heapq.heappush(self._queue, (due, self._number, stranger))
+        queue = self._queues["web" if stranger.did.method == "web" else "plc"]
+        heapq.heappush(queue, (due, self._number, stranger))
         self._woken.set()

@@ -13,11 +13,15 @@ from ingest.identity.plc_client import PlcHttp
 from ingest.identity.plc_paced import PacedPlc
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import IdentityResolver
+from ingest.log_sqlite.log import SqliteLog
+from ingest.log_sqlite.schema import open_reader, rows_of
 from ingest.relay import strangers
+from ingest.repo.frame import decode_frame
+from schemas import cbor
 from schemas.entries import Account, Commit, Identity
 from schemas.syntax import Did
-from tests.relay.test_crash import heads, prepare, started
-from tests.relay.world.host import Host, Member
+from tests.relay.test_crash import cursor, heads, prepare, started
+from tests.relay.world.host import MOMENT, Host, Member, frame_of
 from tests.relay.world.people import People, _NoDns, _NoWeb, served
 from tests.relay.world.relay import World, until
 
@@ -134,6 +138,120 @@ async def test_a_relay_that_ends_while_strangers_wait_fetches_them(tmp_path: Pat
             assert host.asked["getRepo"] == 1
 
 
+async def test_what_waiting_accounts_said_of_themselves_outlives_a_kill(tmp_path: Path) -> None:
+    people = People()
+    directory = tmp_path / "relay"
+    async with Host(people) as host, served(people) as plc:
+        gone, back, renamed = (host.add(number) for number in (1, 2, 3))
+        prepare(directory, host)
+        await host.say(renamed.write())
+        role = await asyncio.to_thread(started(directory, plc).start)
+        try:
+            await until(lambda: heads(directory) == {renamed.did: renamed.rev})
+            people.put(renamed.did, renamed.key, host.url, "other.invalid")
+            people.away = True
+            await host.say(gone.write(), back.write())
+            for did, status in ((gone.did, "deactivated"), (back.did, "suspended"), (back.did, None)):
+                await host.account(did, status)
+            await host.identity(renamed.did)
+            # The cursor has passed what waits, which nobody says again.
+            await until(lambda: cursor(directory) == host.seq)
+            await asyncio.to_thread(role.kill)
+            people.away = False
+            role = await asyncio.to_thread(started(directory, plc).start)
+            await until(lambda: set(heads(directory)) == {gone.did, back.did, renamed.did})
+            await until(lambda: statuses(directory)[gone.did] == "deactivated")
+            await until(lambda: not waiting(directory))
+            assert await asyncio.to_thread(role.stop) == 0
+        finally:
+            role.kill()
+    assert host.cursors == [0, host.seq]
+    assert statuses(directory) == {gone.did: "deactivated", back.did: "active", renamed.did: "active"}
+    identities = [entry for entry in await entries(directory) if isinstance(entry, Identity)]
+    assert [entry.did for entry in identities].count(renamed.did) == 2
+
+
+def statuses(directory: Path) -> dict[str, str]:
+    con = open_reader(directory / "log.sqlite")
+    try:
+        return dict(rows_of(con, "SELECT did, status FROM heads"))
+    finally:
+        con.close()
+
+
+def waiting(directory: Path) -> list[tuple[str]]:
+    con = open_reader(directory / "relay.sqlite")
+    try:
+        return rows_of(con, "SELECT did FROM told UNION SELECT did FROM repairs")
+    finally:
+        con.close()
+
+
+async def entries(directory: Path) -> list[object]:
+    log = await SqliteLog.open(directory / "log.sqlite")
+    try:
+        return [entry for _, entry in await log.read_commits(0, 0, 1_000)]
+    finally:
+        await log.close()
+
+
+async def test_an_account_that_says_much_of_itself_is_held_by_what_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers, "HELD_BYTES", 1_000_000)
+    people = People()
+    async with Host(people) as host:
+        member = host.add(1)
+        async with World(tmp_path, people, crawl=(host.name,)) as world:
+            people.away = True
+            for _ in range(20):
+                body = {"seq": host.seq + 1, "did": member.did, "time": MOMENT, "active": True, "more": "x" * 100_000}
+                await host.say(cbor.encode({"op": 1, "t": "#account"}) + cbor.encode(body))
+            await until(lambda: (world.relay.host(host.name).seq or 0) >= host.seq)  # type: ignore[union-attr]
+
+            assert world.relay.strangers.messages == 9
+            assert world.dropped == {"catching_up": 11}
+
+
+async def test_a_repair_that_ends_leaves_what_is_held_to_be_fetched_after_a_crash(tmp_path: Path) -> None:
+    people = People()
+    async with Host(people) as host:
+        member = host.add(1)
+        await host.say(member.write())
+        async with World(tmp_path, people, crawl=(host.name,)) as world:
+            await world.taken(host)
+            known = world.relay.running(host.name)
+            assert known is not None
+            world.relay.strangers.hold(known, decode_frame(frame_of(9, member.write())))  # type: ignore[arg-type]
+            people.away = True
+            world.relay.resync._forget(member.did)
+            world.relay.store.flush()
+
+            assert [did for did, _, _ in world.relay.store.repairs()] == [member.did]
+
+
+async def test_hosts_of_did_webs_that_let_us_wait_do_not_hold_up_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers, "AT_ONCE", 2)
+    people = StuckWeb()
+    async with Host(people) as host:
+        member = host.add(1)
+        webs = [host.add(number) for number in range(2, 10)]
+        for number, web in enumerate(webs):
+            web.did = Did(f"did:web:host{number}.example.com")
+        async with World(tmp_path, people, crawl=(host.name,)) as world:
+            known = world.relay.running(host.name)
+            assert known is not None
+            for seq, web in enumerate(webs):
+                world.relay.strangers.hold(known, decode_frame(frame_of(seq + 1, web.write())))  # type: ignore[arg-type]
+            await until(lambda: people.stuck == 2)
+            world.relay.strangers.hold(known, decode_frame(frame_of(99, member.write())))  # type: ignore[arg-type]
+            await until(lambda: in_step(world, member))
+            assert people.stuck == 2
+            people.go_on.set()
+
+
 async def test_one_that_turns_out_to_be_nobody_is_dropped_by_reason(tmp_path: Path) -> None:
     people = People()
     async with Host(people) as host:
@@ -157,6 +275,23 @@ class AwayWeb(People):
         return IdentityResolver(self, HandleResolver(_NoDns(), _NoWeb()), self)
 
     async def get(self, url: str, limit: int, accept: str = "*/*", redirects: int = 3) -> object:  # noqa: ARG002
+        raise IdentityRefused(IdentityReason.TIMEOUT, url)
+
+
+class StuckWeb(People):
+    """Hosts of did:webs take a connection and say nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stuck = 0
+        self.go_on = asyncio.Event()
+
+    def resolver(self) -> IdentityResolver:
+        return IdentityResolver(self, HandleResolver(_NoDns(), _NoWeb()), self)
+
+    async def get(self, url: str, limit: int, accept: str = "*/*", redirects: int = 3) -> object:  # noqa: ARG002
+        self.stuck += 1
+        await self.go_on.wait()
         raise IdentityRefused(IdentityReason.TIMEOUT, url)
 
 
