@@ -37,6 +37,15 @@ class Standing(msgspec.Struct, frozen=True):
 
 
 NOWHERE = Standing({}, (), 0, ())
+OVERDUE_SECONDS = 15.0  # three looks of those that are made by the clock
+
+
+def lateness(standing: Standing, unseen: float) -> float:
+    """In seconds, how late what was written may show, given that the look at `standing` is `unseen` seconds old.
+
+    While broker or store does not answer nothing tells that anything shows: the time since then counts as late.
+    """
+    return standing.freshness + (unseen if unseen > OVERDUE_SECONDS else 0.0)
 
 
 class River:
@@ -49,7 +58,7 @@ class River:
         self._shards = shards
         self._store = store
         self._now = now
-        self._since = now()
+        self._since = self._seen = now()
         names = {COMMITS: COMMITS, RECORDS: RECORDS, EDGES: hop(EDGES, generation), FANOUT: hop(FANOUT, generation)}
         self._readers = {topic: ShardReader(kafka, name, shards) for topic, name in names.items()}
         self._stack = AsyncExitStack()
@@ -64,6 +73,11 @@ class River:
 
     async def close(self) -> None:
         await self._stack.aclose()
+
+    @property
+    def unseen(self) -> float:
+        """Seconds since the newest look that was answered, or since the start."""
+        return max(0.0, (self._now() - self._seen) / 1e6)
 
     async def look(self) -> Standing:
         """In the order of the flow, so that nothing is missed that moves on meanwhile."""
@@ -83,6 +97,7 @@ class River:
             )
             commits = sum(waiting[COMMITS, shard] for shard in range(self._shards))
             self.last = Standing(waiting, reached, commits + sum(late), ages)
+            self._seen = now
             return self.last
 
     async def _before_derive(self) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from headrace.river import Standing
+from headrace.river import Standing, lateness
 from processors.lanes.shards import TOPICS, Lanes
 
 
@@ -28,6 +28,9 @@ class Running(Protocol):
 
 class Flowing(Protocol):
     last: Standing
+
+    @property
+    def unseen(self) -> float: ...
 
 
 class LanesCollector(Collector):
@@ -108,5 +111,11 @@ class RiverCollector(Collector):
         yield GaugeMetricFamily(
             "headrace_views_freshness_seconds",
             "Now minus the log time of the newest entry seen, in the shard that is furthest behind; 0 when none is.",
-            value=last.freshness,
+            value=lateness(last, self._river.unseen),
+        )
+        yield GaugeMetricFamily(
+            "headrace_river_unseen_seconds",
+            "Since broker and store last told how far the log has flowed; above 15, what else is told of that is old,"
+            " and this is added to headrace_views_freshness_seconds.",
+            value=self._river.unseen,
         )

@@ -13,9 +13,9 @@ from prometheus_client.registry import Collector
 from api.metrics import HttpMetrics
 from api.relay.jetstream import JetstreamMetrics
 from headrace.metrics.backfill import BackfillCollector
-from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
 from headrace.metrics.certificates import CertificatesCollector
 from headrace.metrics.directory import DirectoryCollector
+from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.identity import IdentityCollector
 from headrace.metrics.pds import PdsCollector

@@ -63,6 +63,15 @@ PROCESSORS = Board(
                     top=1,
                 ),
                 graph(
+                    "Unseen",
+                    "Since broker and store last told a processor of a cluster how far the log has flowed; above 15 s"
+                    " what it shows of lag is older than it looks.",
+                    "s",
+                    ("max by (instance) (headrace_river_unseen_seconds)", "{{instance}}"),
+                    steps=((15, WARNING), (30, BAD)),
+                    width=24,
+                ),
+                graph(
                     "Writes until they show",
                     "From the log time of each entry until readers see it. Of one process; a cluster shows no such"
                     " line.",
