@@ -14,8 +14,8 @@ from api.metrics import HttpMetrics
 from api.relay.jetstream import JetstreamMetrics
 from headrace.metrics.backfill import BackfillCollector
 from headrace.metrics.certificates import CertificatesCollector
-from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
+from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.identity import IdentityCollector
 from headrace.metrics.pds import PdsCollector
@@ -87,7 +87,7 @@ def registries() -> dict[str, CollectorRegistry]:
 def _registry(*collectors: Collector) -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
+    registry.register(CertificatesCollector())
     for collector in collectors:
         registry.register(collector)
-    registry.register(CertificatesCollector())
     return registry
