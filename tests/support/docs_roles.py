@@ -43,7 +43,7 @@ _reader: Any = SimpleNamespace(firehose_bounds=lambda: (0, 0, 0))
 _decoder = SimpleNamespace(projected_records=0, invalid=Counter())
 _lanes = SimpleNamespace(lanes={}, entries={}, taken=0, given_up=0, decoder=_decoder)
 _runner: Any = SimpleNamespace(lanes=_lanes, ready=True)
-_river: Any = SimpleNamespace(last=NOWHERE)
+_river: Any = SimpleNamespace(last=NOWHERE, unseen=0.0)
 _log: Any = SimpleNamespace(appended=0, rejected=Counter(), unknown=0, away=False, rejections=SimpleNamespace(count=0))
 _relay: Any = SimpleNamespace(
     known=(),
