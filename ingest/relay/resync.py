@@ -6,6 +6,7 @@
 3. The queue is saved with the cursors that have passed the held messages: after a crash the repo is fetched anew.
 4. A failed fetch is tried again, later each time; after the last try the account is left as it is, until its next
    message finds it out of step again.
+5. A host that makes us wait for what does not come is left alone with all its accounts (`ingest.relay.fetch_places`).
 
 Does not own connections (`ingest.relay.repo_fetch`), the diff (`ingest.relay.repo_diff`), nor who is out of step.
 """
@@ -23,6 +24,7 @@ from typing import Protocol
 from ingest.identity.reasons import IdentityRefused
 from ingest.identity.resolver import DidResolver
 from ingest.log import LogAwayError, Reason, Rejected
+from ingest.relay.fetch_places import FetchPlaces
 from ingest.relay.intake import Intake
 from ingest.relay.lines import Lines
 from ingest.relay.reasons import RelayReason
@@ -41,7 +43,7 @@ HELD_MESSAGES = 1_000  # of an account
 HELD_BYTES = 64 << 20  # of all
 TRIES = 8
 _FIRST_PAUSE, _LAST_PAUSE = 5.0, 3_600.0
-_BUSY_PAUSE = 0.25  # until a host that has enough fetches under way is looked at again
+_LET_US_WAIT = frozenset((RelayReason.REPO_SLOW, RelayReason.REPO_UNREACHABLE))
 
 
 class Job:
@@ -101,14 +103,12 @@ class Resync:
         self._saved = saved
         self._fetch = fetch
         self._repo_limit = repo_limit
-        self._at_once = at_once
-        self._at_once_host = at_once_host
+        self._places = FetchPlaces(at_once, at_once_host, longest=_LAST_PAUSE)
         self._now = now
         self._first_pause = first_pause
         self._jobs: dict[str, Job] = {}
         self._queue: list[tuple[float, int, Job]] = []
         self._number = 0
-        self._hosts: Counter[str] = Counter()
         self._held_bytes = 0
         self._woken = asyncio.Event()
         self.waits: Callable[[str], bool] = lambda _: False
@@ -195,40 +195,43 @@ class Resync:
     def _start_due(self, tasks: asyncio.TaskGroup) -> float | None:
         """Start what may be; the seconds until something else may."""
         clock = asyncio.get_running_loop().time()
-        while self._queue and self._hosts.total() < self._at_once:
+        while self._queue and self._places.free:
             due, _, job = self._queue[0]
             if due > clock:
                 return due - clock
             heapq.heappop(self._queue)
             if self._jobs.get(job.did) is not job:
                 continue
-            if self._hosts[job.url] >= self._at_once_host:
-                self._put(job, clock + _BUSY_PAUSE)
+            closed_until = self._places.closed_until(job.url, clock)
+            if closed_until is not None:
+                self._put(job, closed_until)
                 continue
-            self._hosts[job.url] += 1
+            self._places.take(job.url)
             tasks.create_task(self._work(job))
         return None
 
     async def _work(self, job: Job) -> None:
+        url = job.url
         try:
             await self._catch_up(job)
         except Refused as refused:
             self.failures[refused.reason.value] += 1
+            if refused.reason in _LET_US_WAIT:
+                self._places.made_us_wait(job.url, asyncio.get_running_loop().time(), self._first_pause)
             # That it cannot be told who the account is says nothing about its repo.
             self._try_later(job, counts=not (isinstance(refused, IdentityRefused) and refused.transient))
         else:
+            self._places.gave(job.url)
             await self._lines.in_line(job.did, self._drain(job))
         finally:
-            self._hosts[job.url] -= 1
-            if not self._hosts[job.url]:
-                del self._hosts[job.url]
+            self._places.leave(url)
             self._woken.set()
 
     async def _catch_up(self, job: Job) -> None:
         did, log = job.did, self._log
         document = await self._resolver.did_document(did, refresh=job.tries > 0)
-        job_url = document.pds or job.url
-        signed, blocks = await read_repo(self._fetch.pieces(job_url, did), self._repo_limit)
+        job.url = document.pds or job.url
+        signed, blocks = await read_repo(self._fetch.pieces(job.url, did), self._repo_limit)
         if signed.did != did:
             raise Refused(RepoReason.FIELD_MISMATCH, f"asked for the repo of {did}, given that of {signed.did}")
         check_rev(signed.rev, None, self._now())

@@ -8,6 +8,7 @@ from pathlib import Path
 from aiohttp import web
 
 from ingest.relay import resync
+from ingest.relay.patience import Patience
 from ingest.repo.keys import PrivateKey
 from schemas.entries import Commit, Diff
 from tests.relay.world.host import Host, Member
@@ -239,3 +240,32 @@ async def test_a_diff_of_several_chunks_is_applied_whole(tmp_path: Path) -> None
             assert world.paths(member.did) == sorted(member.records)
             assert gone not in world.paths(member.did)
             assert sum(isinstance(entry, Diff) for entry in await world.entries()) == 3
+
+
+async def test_hosts_that_let_us_wait_do_not_hold_up_the_others(tmp_path: Path) -> None:
+    people = People()
+    async with Host(people) as slow, Host(people) as good:
+        waiting = [slow.add(number) for number in range(1, 7)]
+        member = good.add(7)
+        for each in (*waiting, member):
+            each.write()
+
+        async def never(_request: web.Request) -> web.StreamResponse:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        slow.repo = never
+        patience = Patience(answer=0.2)
+        async with World(tmp_path, people, patience=patience) as world:
+            world.relay.resync._places.at_once = 2
+            world.relay.resync._first_pause = 1.0
+            for each in waiting:
+                world.relay.resync.begin(each.did, slow.url)
+            world.relay.resync.begin(member.did, good.url)
+            await until(lambda: stands_at(world, member))
+
+            assert slow.asked["getRepo"] == 2
+            # It is asked again, for all of them, once it has been left alone.
+            slow.repo = None
+            await until(lambda: all(stands_at(world, each) for each in waiting))
+            assert world.relay.resync.failures == {"repo_slow": 2}
