@@ -19,7 +19,7 @@ from cyclopts import Parameter
 
 from headrace.commands.common import DONE, FAILED, REFUSED, USAGE, Json, fail, show
 from headrace.load import columns, compare, federate, plan_file
-from headrace.load.aim import aimed
+from headrace.load.aim import aimed, check_faults
 from headrace.load.archive.reader import Archive
 from headrace.load.output import write_all
 from headrace.load.plan import Plan
@@ -56,8 +56,10 @@ def run(
 ) -> int:
     """Run a plan; exit code 1 when one of its criteria fails, 2 when it cannot be run."""
     try:
-        found = aimed(plan_file.read(plan_file.find(plan), short=short), target, kafka, cql)
+        is_cluster = kafka is not None or cql is not None
+        found = aimed(plan_file.read(plan_file.find(plan), short=short, cluster=is_cluster), target, kafka, cql)
         named = _named(process or [])
+        check_faults(found, named)
         if seed is not None:
             found = msgspec.structs.replace(found, seed=seed)
         out.mkdir(parents=True, exist_ok=True)

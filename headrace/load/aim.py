@@ -6,11 +6,13 @@ A load tester must be hard to point at strangers by mistake. Does not own the pl
 from __future__ import annotations
 
 import socket
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 import psutil
 from msgspec.structs import replace
 
+from headrace.load.cluster import RELAY, ROLES
 from headrace.load.plan import Plan
 from headrace.load.plan_file import PlanError
 
@@ -50,6 +52,22 @@ def _cluster(plan: Plan, url: str | None, kafka: str | None, cql: str | None) ->
     found = replace(target, start="cluster", kafka=kafka or target.kafka, cql=cql or target.cql)
     players = {name: replace(each, through="relay") for name, each in plan.players.items()}
     return replace(plan, target=found, players=players)
+
+
+def check_faults(plan: Plan, named: Collection[str]) -> None:
+    """Faults find a process that the run starts, or one of those `named` on the command line. Raises PlanError."""
+    target = plan.target.start
+    started = {"embedded": ["target"], "cluster": ["target", *ROLES], "none": []}[target]
+    if target == "cluster" and plan.players:
+        started.append(RELAY)
+    for fault in plan.faults:
+        if fault.process in started or (fault.process in named and fault.do != "restart"):
+            continue
+        there = ", ".join((*started, *(() if fault.do == "restart" else sorted(named)))) or "none"
+        raise PlanError(
+            f"{plan.name}: no process {fault.process!r} to {fault.do} at {fault.at:g} s: there are {there}; another is"
+            " named with --process NAME=PID, and only what the run starts can be started again"
+        )
 
 
 def target_url(in_plan: str, on_command_line: str | None) -> str:

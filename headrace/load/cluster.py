@@ -19,6 +19,8 @@ from headrace.settings import Settings, SettingsError
 from headrace.wiring.cluster import kafka_settings
 from headrace.wiring.store import cql_settings
 
+ROLES = ("plc", "derive", "process", "appview", "firehose", "pds")
+RELAY = "relay"  # where other hosts are read
 READY_SECONDS = 300.0  # six processes at once, and the first makes topics and tables
 
 
@@ -57,7 +59,7 @@ class OwnCluster:
         """What others ask first, what asks them next. Raises TargetError."""
         await self._start(self._role("plc"), self._role("derive"), self._role("process"))
         plc = {"plc_url": self.roles["plc"].addresses["plc"]}
-        others = [self._role("relay", relay_port=0, **plc)] if self._reads_others else []
+        others = [self._role(RELAY, relay_port=0, **plc)] if self._reads_others else []
         await self._start(self._role("appview", **plc), self._role("firehose"), *others)
         await self._start(self._role("pds", **plc, appview_url=self.roles["appview"].addresses["xrpc"]))
 

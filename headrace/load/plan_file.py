@@ -1,6 +1,8 @@
 """From a plan's TOML file to a `Plan`: what is wrong is refused with its line and the nearest right word.
 
-Does not own what a plan may say (`plan.py`) nor which targets may be aimed at (`aim.py`).
+A plan has forms, which are tables that lie over it, each over those before: `[cluster]` where the target is one,
+`[short]` when asked for, and `[cluster.short]` where both are. Does not own what a plan may say (`plan.py`) nor which
+targets may be aimed at (`aim.py`).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from headrace.load import plan as plans
 from headrace.load.measures import nearest_measure
 from headrace.load.plan import Plan
 
-SHORT = "short"
+SHORT, CLUSTER = "short", "cluster"
 SHIPPED = Path(__file__).parent / "plans"
 
 _TABLE = re.compile(r"^\s*\[{1,2}\s*([^\]]+?)\s*\]{1,2}")
@@ -42,25 +44,30 @@ def find(name: str) -> Path:
     return found
 
 
-def read(path: Path, *, short: bool = False) -> Plan:
-    """The plan of a file; its short form when asked for. Raises PlanError, OSError."""
-    return parse(path.read_text(encoding="utf-8"), path.name, short=short)
+def read(path: Path, *, short: bool = False, cluster: bool = False) -> Plan:
+    """The plan of a file, in the form that is asked for. Raises PlanError, OSError."""
+    return parse(path.read_text(encoding="utf-8"), path.name, short=short, cluster=cluster)
 
 
-def parse(text: str, name: str, *, short: bool = False) -> Plan:
-    """The plan of a file's text. Raises PlanError."""
+def parse(text: str, name: str, *, short: bool = False, cluster: bool = False) -> Plan:
+    """The plan of a file's text; `cluster` also where its own target is one. Raises PlanError."""
     try:
         found = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"{name}: {error}") from None
-    shorter = found.pop(SHORT, None)
+    forms = _forms(found)
     _look(found, Plan, (), text, name)
-    if isinstance(shorter, dict):
-        _look(shorter, Plan, (SHORT,), text, name)
-    if short:
-        if not isinstance(shorter, dict):
-            raise PlanError(f"{name}: no table [{SHORT}], which the short form is made of")
-        found = _merged(found, shorter)
+    for where, form in forms.items():
+        if not isinstance(form, dict):
+            raise PlanError(f"{_at(text, name, where)}: expected a table, which lies over the plan")
+        _look(form, Plan, where, text, name)
+    target = found.get("target")
+    cluster = cluster or (isinstance(target, dict) and target.get("start") == CLUSTER)
+    if short and (SHORT,) not in forms:
+        raise PlanError(f"{name}: no table [{SHORT}], which the short form is made of")
+    wanted = [(CLUSTER,)] * cluster + [(SHORT,)] * short + [(CLUSTER, SHORT)] * (cluster and short)
+    for where in wanted:
+        found = _merged(found, forms.get(where, {}))
     try:
         plan = msgspec.convert(found, Plan)
     except msgspec.ValidationError as error:
@@ -69,6 +76,15 @@ def parse(text: str, name: str, *, short: bool = False) -> Plan:
         raise PlanError(f"{_at(text, name, keys, missing=True)}: {str(error).split(' - at')[0]}") from None
     _sensible(plan, text, name)
     return plan
+
+
+def _forms(found: dict[str, Any]) -> dict[tuple[str, ...], Any]:
+    """Take the tables out that lie over a plan, by where they stand."""
+    forms: dict[tuple[str, ...], Any] = {(key,): found.pop(key) for key in (CLUSTER, SHORT) if key in found}
+    in_cluster = forms.get((CLUSTER,))
+    if isinstance(in_cluster, dict) and SHORT in in_cluster:
+        forms[CLUSTER, SHORT] = in_cluster.pop(SHORT)
+    return forms
 
 
 def _sensible(plan: Plan, text: str, name: str) -> None:

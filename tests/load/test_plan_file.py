@@ -9,12 +9,13 @@ from typing import get_args
 import pytest
 
 from headrace.load import plan_file
-from headrace.load.aim import aimed, is_here
+from headrace.load.aim import aimed, check_faults, is_here
 from headrace.load.measures import OF_OPERATION, OF_RUN
 from headrace.load.plan import Plan, Read, Readers, Target, Write
 from headrace.load.plan_file import PlanError, parse
 
 HEAD = 'name = "x"\n[readers.a]\nrate = 1\n'
+HERE = "127.0.0.1:1"
 SHIPPED = sorted(plan_file.SHIPPED.glob("*.toml"))
 
 
@@ -26,6 +27,10 @@ SHIPPED = sorted(plan_file.SHIPPED.glob("*.toml"))
         ('name = "x"\n[readers.a]\nrate = 1\nmix = { getTimelin = 1 }\n', 4, ("'getTimelin'", "'getTimeline'")),
         (HEAD + '[[faults]]\nat = 1\ndo = "kill"\nproces = "b"\n', 7, ("'proces'", "'process'")),
         (HEAD + "[short]\nload.second = 3\n", 5, ("'second'", "'seconds'")),
+        (HEAD + "[cluster]\nload.second = 3\n", 5, ("'second'", "'seconds'")),
+        (HEAD + "[cluster.short]\nload.second = 3\n", 5, ("'second'", "'seconds'")),
+        ("cluster = 3\n" + HEAD, 1, ("expected a table",)),
+        ("short = 3\n" + HEAD, 1, ("expected a table",)),
         (HEAD + '[load]\nseconds = "3"\n', 5, ("Expected `float`",)),
         (HEAD + "[load]\nseconds = -3\n", 5, ("> 0",)),
         ('name = "x"\n[readers.a]\nlimit = 1\n', 2, ("`rate`",)),
@@ -65,6 +70,50 @@ def test_the_short_form_lies_over_the_whole_one() -> None:
     assert (short.load.seconds, short.readers["a"].rate, short.readers["a"].limit) == (5, 2, 9)
 
 
+FORMS = """
+name = "x"
+[readers.a]
+rate = 100
+limit = 9
+[load]
+seconds = 60
+[cluster]
+readers.a.rate = 10
+load.settle = 300
+[short]
+load.seconds = 5
+readers.a.limit = 3
+[cluster.short]
+readers.a.rate = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("short", "cluster", "found"),
+    [
+        (False, False, (100, 9, 60, 30)),
+        (True, False, (100, 3, 5, 30)),
+        (False, True, (10, 9, 60, 300)),
+        (True, True, (1, 3, 5, 300)),
+    ],
+)
+def test_forms_lie_over_the_plan_the_clusters_the_short_one_and_the_short_one_of_a_cluster(
+    short, cluster, found
+) -> None:
+    plan = parse(FORMS, "p", short=short, cluster=cluster)
+
+    reader = plan.readers["a"]
+    assert (reader.rate, reader.limit, plan.load.seconds, plan.load.settle) == found
+
+
+def test_a_plan_whose_target_is_a_cluster_has_its_clusters_form() -> None:
+    assert parse(f'{FORMS}[target]\nstart = "cluster"\n', "p").readers["a"].rate == 10
+
+
+def test_a_plan_needs_no_form_for_a_cluster() -> None:
+    assert parse(HEAD, "p", cluster=True) == parse(HEAD, "p")
+
+
 def test_a_plan_without_a_short_form_says_so() -> None:
     with pytest.raises(PlanError, match=r"\[short\]"):
         parse(HEAD, "p", short=True)
@@ -72,13 +121,52 @@ def test_a_plan_without_a_short_form_says_so() -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 @pytest.mark.parametrize("short", [False, True], ids=["whole", "short"])
-def test_the_plans_that_ship_can_be_run(path, short) -> None:
-    plan = plan_file.read(plan_file.find(path.stem), short=short)
+@pytest.mark.parametrize("cluster", [False, True], ids=["one process", "cluster"])
+def test_the_plans_that_ship_can_be_run(path, short, cluster) -> None:
+    plan = plan_file.read(plan_file.find(path.stem), short=short, cluster=cluster)
 
+    check_faults(aimed(plan, None, *((HERE, HERE) if cluster else (None, None))), {})
     assert plan.name == path.stem
     assert plan.about
     assert plan.criteria
     assert not short or plan.load.seconds <= 30
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_plans_that_ship_have_a_form_for_a_cluster(path) -> None:
+    assert plan_file.read(path, cluster=True) != plan_file.read(path)
+
+
+@pytest.mark.parametrize("name", ["seed-2024", "firehose-2024-peak"])
+def test_what_is_carried_is_asked_of_a_cluster_too(name) -> None:
+    whole, cluster = (plan_file.read(plan_file.find(name), cluster=each) for each in (False, True))
+
+    for each in ("readers", "writers", "criteria"):
+        assert getattr(whole, each) == getattr(cluster, each)
+    assert {key: one.rate for key, one in whole.players.items()} == {k: one.rate for k, one in cluster.players.items()}
+
+
+@pytest.mark.parametrize(
+    ("start", "fault", "named", "words"),
+    [
+        ("embedded", 'do = "kill"\nprocess = "derive"', {}, "there are target;"),
+        ("cluster", 'do = "kill"\nprocess = "relay"', {}, "there are target, plc, derive,"),
+        ("cluster", 'do = "kill"\nprocess = "deriv"', {"other": 1}, "other; another is"),
+        ("none", 'do = "kill"', {}, "there are none;"),
+        ("none", 'do = "restart"\nprocess = "pds"', {"pds": 1}, "can be started again"),
+    ],
+)
+def test_a_fault_that_finds_no_process_is_refused(start, fault, named, words) -> None:
+    text = f'{HEAD}[target]\nstart = "{start}"\nurl = ""\n[[faults]]\nat = 1\n{fault}\n'
+    with pytest.raises(PlanError, match=re.escape(words)):
+        check_faults(parse(text, "p"), named)
+
+
+def test_a_fault_finds_roles_and_those_that_are_named() -> None:
+    text = HEAD + '[[faults]]\nat = 1\ndo = "stop"\nprocess = "{}"\n'
+
+    check_faults(aimed(parse(text.format("derive"), "p"), None, HERE, HERE), {})
+    check_faults(aimed(parse(text.format("db"), "p"), "http://127.0.0.1:1"), {"db": 7})
 
 
 def test_six_plans_ship() -> None:
