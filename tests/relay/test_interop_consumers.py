@@ -12,18 +12,20 @@ import json
 import signal
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from ingest.repo.frame import decode_frame
 from ingest.repo.messages import AccountMessage, CommitMessage, IdentityMessage, Message
 from tests.support.network import Network
 from tests.support.roles import Role
-from tests.support.tools import need, node, npm_project
+from tests.support.tools import linked, need, node, npm_project
 
 SUBSCRIBE = "/xrpc/com.atproto.sync.subscribeRepos"
 POST = "app.bsky.feed.post"
@@ -207,6 +209,58 @@ async def test_goat_sees_every_event_and_finds_each_tree_true(river: River, tmp_
     first = [message.seq for message in river.messages if isinstance(message, CommitMessage) and not message.since]
     assert [line["seq"] for line in told if line["level"] != "INFO"] == first
     assert len(first) == PEOPLE
+
+
+@contextlib.asynccontextmanager
+async def directory(documents: dict[str, Any]) -> AsyncIterator[tuple[str, Counter[str]]]:
+    """A did:plc directory of these documents: its address, and how often each was asked for."""
+    asked: Counter[str] = Counter()
+
+    async def document(request: web.Request) -> web.Response:
+        asked[request.match_info["did"]] += 1
+        return web.json_response(documents[request.match_info["did"]])
+
+    app = web.Application()
+    app.router.add_get("/{did}", document)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", asked
+    finally:
+        await runner.cleanup()
+
+
+async def test_goat_finds_every_signature_true_but_those_of_whose_key_it_is_told_wrongly(
+    river: River, tmp_path: Path
+) -> None:
+    need("goat")
+    dids = [person["did"] for person in river.people]
+    async with aiohttp.ClientSession() as session:
+        documents = {did: await (await session.get(f"{river.pds.plc_url}/{did}")).json() for did in dids}
+    honest, wronged = documents[dids[0]]["verificationMethod"], documents[dids[-1]]["verificationMethod"]
+    assert honest[0]["id"].endswith("#atproto")
+    wronged[0]["publicKeyMultibase"] = honest[0]["publicKeyMultibase"]
+    log = tmp_path / "goat.log"
+    with log.open("wb") as errors:
+        async with directory(documents) as (plc, asked):
+            # `goat firehose` has no option for the directory: what it has for a default is linked in.
+            default = "github.com/bluesky-social/indigo/atproto/identity.DefaultPLCURL"
+            goat = await asyncio.to_thread(linked, "goat", tmp_path, **{default: plc})
+            address = river.relay.url.replace("http", "ws", 1)
+            flags = ("--relay-host", address, "--cursor", "0", "--verify-sig", "--verify-basic", "--verify-mst")
+            async with started(str(goat), "firehose", *flags, stderr=errors) as process, asyncio.timeout(SECONDS):
+                assert process.stdout is not None
+                seqs = [json.loads(await process.stdout.readline())["payload"]["seq"] for _ in river.messages]
+
+    assert seqs == [message.seq for message in river.messages]
+    assert sorted(asked) == sorted(dids)
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    failed = [line["seq"] for line in told if line["msg"] == "commit signature validation failed"]
+    commits_of = [message for message in river.messages if isinstance(message, CommitMessage)]
+    assert failed == [message.seq for message in commits_of if message.did == dids[-1]]
+    others = {line["msg"] for line in told if line["level"] != "INFO"} - {"commit signature validation failed"}
+    assert others == {"prevData is nil, skipping MST check"}
 
 
 async def test_the_official_consumer_authenticates_every_operation(river: River) -> None:

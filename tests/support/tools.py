@@ -174,14 +174,28 @@ def run(*command: str, folder: Path | None = None, environment: dict[str, str] |
         raise ToolUnavailableError(f"`{' '.join(command)}` failed: {last}")
 
 
-def _go(source: GoProgram, folder: Path) -> None:
+def linked(name: str, folder: Path, **values: str) -> Path:
+    """A Go program with other values of its string variables, by package and name, linked into `folder`; skips too.
+
+    For what a program has no option of. A second or two once `find` has had it compiled here; else a minute.
+    """
+    source = TOOLS[name]
+    assert isinstance(source, GoProgram)
+    try:
+        _go(source, folder, "".join(f" -X {variable}={value}" for variable, value in values.items()))
+    except ToolUnavailableError as error:
+        return unavailable(f"needs {name}: {error}")
+    return folder / name
+
+
+def _go(source: GoProgram, folder: Path, values: str = "") -> None:
     # Built aside and moved: a build that is cut short leaves nothing that looks whole.
     new = folder / "new"
     run(
         "go",
         "install",
         "-trimpath",
-        "-ldflags=-s -w",
+        f"-ldflags=-s -w{values}",
         f"{source.package}@{source.version}",
         environment={"GOBIN": str(new)},
     )
