@@ -5,6 +5,7 @@ Does not own where values come from (`headrace/settings.py`) nor what only a clu
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -53,6 +54,11 @@ class NetworkSettings(BaseSettings):
     )
     handle_domains: Annotated[tuple[str, ...], NoDecode] = Field(
         (".test",), description="Domains new handles may lie under, each with a leading dot; comma-separated."
+    )
+    dns_servers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="Name servers to ask of handles, as 192.0.2.53 or 192.0.2.53:5353; comma-separated; by default the"
+        " system's.",
     )
     appview_did: str | None = Field(
         None, description="DID of the AppView for `atproto-proxy` and service tokens; by default the server's."
@@ -110,7 +116,19 @@ class NetworkSettings(BaseSettings):
             raise ValueError("expected a directory; a dot is the working directory")
         return value
 
-    @field_validator("handle_domains", mode="before")
+    @field_validator("dns_servers")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for server in value:
+            address, colon, port = server.rpartition(":")
+            with_port = bool(colon) and (address.startswith("[") or ":" not in address) and port.isdecimal()
+            try:
+                ip_address((address if with_port else server).strip("[]"))
+            except ValueError:
+                raise ValueError(f"expected addresses, each with a port if need be, found {server!r}") from None
+        return value
+
+    @field_validator("handle_domains", "dns_servers", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return split(value)

@@ -6,14 +6,16 @@ A data directory is looked at where there is one, or where nothing of a cluster 
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from headrace import certificates as named_certificates
-from headrace.doctor import certificates, directory, files, plc, relay
+from headrace.doctor import certificates, directory, files, names, plc, relay, secrets
 from headrace.doctor.finding import Check, Finding, find
 from headrace.lock import DirectoryError
 from headrace.settings import Settings
 from headrace.wiring.views import LOG
 from ingest.log_kafka.relay.view import FILE as RELAY_VIEW
+from ingest.pds.secrets import PLC_ROTATION_KEY
 
 _SECRETS = ("admin_token_file", "kafka_password_file", "kafka_ssl_key", "cql_password_file")
 
@@ -26,6 +28,7 @@ async def examine(settings: Settings) -> list[Finding]:
         if (path := getattr(settings, name)) is not None
     ]
     found += await _certificates(settings)
+    found += await _names(settings)
     of_cluster = bool(settings.kafka_servers or settings.cql_hosts)
     try:
         there = settings.data.exists()
@@ -38,7 +41,7 @@ async def examine(settings: Settings) -> list[Finding]:
         if there or not of_cluster:
             found += await _directory(settings, embedded=not of_cluster)
     if settings.plc_url is not None:
-        found.append(await find("did:plc directory", partial(plc.answers, settings.plc_url)))
+        found += await _plc(settings, settings.plc_url)
     if of_cluster:
         found += await _cluster(settings)
     return found
@@ -50,6 +53,31 @@ async def _certificates(settings: Settings) -> list[Finding]:
     if "kafka_ssl_cert" in names:
         found.append(await find("key of kafka_ssl_cert", partial(certificates.key, settings)))
     return found
+
+
+async def _names(settings: Settings) -> list[Finding]:
+    asked, left_out = names.public(settings)
+    found = [await find(f"name {name}", partial(names.found, settings, name)) for name in asked]
+    return [*found, Finding("names", True, names.left_out(left_out))] if left_out else found
+
+
+async def _plc(settings: Settings, url: str) -> list[Finding]:
+    """What a silent directory says is not asked for."""
+    from headrace.doctor import clocks  # noqa: PLC0415 - as in _cluster
+
+    found = [await find("did:plc directory", partial(plc.answers, url))]
+    if found[0].well:
+        found.append(await find("clock of did:plc", partial(clocks.directory, url)))
+        if _with_keys(settings.data):
+            found.append(await find("identities", partial(secrets.identities, settings.data, url)))
+    return found
+
+
+def _with_keys(data: Path) -> bool:
+    try:
+        return (data / secrets.ACCOUNTS).exists() and (data / PLC_ROTATION_KEY).exists()
+    except OSError:  # said of the directory itself
+        return False
 
 
 async def _directory(settings: Settings, *, embedded: bool) -> list[Finding]:
@@ -77,6 +105,13 @@ async def _inside(settings: Settings, *, embedded: bool, resting: bool) -> list[
     checks: list[tuple[str, Check]] = [("process", partial(directory.process, data, resting=resting))]
     if embedded or not resting:
         checks.append(("ports", partial(directory.ports, settings, resting=resting)))
+    checks.append(("secrets", partial(secrets.files, data)))
+    if (data / secrets.ACCOUNTS).exists():
+        checks.append(("account keys", partial(secrets.account_keys, data)))
+    if settings.plc_url is None and not resting and _with_keys(data):
+        own = directory.addresses(data).get("plc")
+        if own is not None:
+            checks.append(("identities", partial(secrets.identities, data, own)))
     checks.append(("files", partial(files.whole, data, resting=resting)))
     if (data / LOG).exists():
         checks += [
@@ -99,18 +134,25 @@ def _may_look(settings: Settings) -> bool:
 
 async def _cluster(settings: Settings) -> list[Finding]:
     """What a silent broker or store holds is not asked for."""
-    from headrace.doctor import cluster  # noqa: PLC0415 - a data directory needs none of its clients
+    from headrace.doctor import clocks, cluster  # noqa: PLC0415 - a data directory needs none of its clients
 
     found = [
         await find(f"certificate of {address}", partial(cluster.certificate, settings, address))
         for address in cluster.tls_addresses(settings)
     ]
-    for wanted, (first, reach), (then, holds) in (
-        (settings.kafka_servers, ("broker", cluster.broker), ("topics", cluster.topics)),
-        (settings.cql_hosts, ("store", cluster.store), ("views", cluster.generation)),
+    for wanted, checks in (
+        (
+            settings.kafka_servers,
+            (("broker", cluster.broker), ("topics", cluster.topics), ("clock of the log", clocks.log)),
+        ),
+        (
+            settings.cql_hosts,
+            (("store", cluster.store), ("clock of the store", clocks.store), ("views", cluster.generation)),
+        ),
     ):
-        if wanted:
-            found.append(await find(first, partial(reach, settings)))
-            if found[-1].well:
-                found.append(await find(then, partial(holds, settings)))
+        for name, check in checks if wanted else ():
+            found.append(await find(name, partial(check, settings)))
+            # Of one that is silent nothing more is asked, nor a log's end where a topic is missing.
+            if not found[-1].well and name in ("broker", "topics", "store"):
+                break
     return found

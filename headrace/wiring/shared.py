@@ -95,7 +95,7 @@ def identity(
     private = LOOPBACK if settings.allow_private_addresses else ()
     fetcher = Fetcher(AddressGuard(private), allow_http=settings.allow_private_addresses)
     running.push(fetcher.close)
-    handles = HandleResolver(DnsTxt(), fetcher, local, settings.handle_domains)
+    handles = HandleResolver(DnsTxt(settings.dns_servers), fetcher, local, settings.handle_domains)
     kept, mirror, url = None, None, settings.plc_url
     # A directory in this process is as quick as a file, and never older.
     if keep and settings.plc_mirror and url is not None:

@@ -55,5 +55,7 @@ async def test_what_is_missing_is_found_and_made(settings: Settings) -> None:
     assert "headrace topics create" in missing["topics"].message
     assert "no generation is live" in missing["views"].message
     assert [name for name, each in unregistered.items() if not each.well] == ["views"]
-    assert [name for name, each in whole.items() if each.well] == ["broker", "topics", "store", "views"]
+    assert [name for name, each in whole.items() if each.well] == [
+        *("names", "broker", "topics", "clock of the log", "store", "clock of the store", "views"),
+    ]
     assert "has 2 partitions, expected 3" in other["topics"].message

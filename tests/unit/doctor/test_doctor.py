@@ -35,7 +35,21 @@ from schemas.tid import tid_from_micros
 
 FREE = {"port": 0, "plc_port": 0, "ops_port": 0}
 HOUR = 3_600_000_000
-CHECKS = ["data directory", "disk", "process", "ports", "files", "log", "clock", "views"]
+CHECKS = [
+    *(
+        "names",
+        "data directory",
+        "disk",
+        "process",
+        "ports",
+        "secrets",
+        "account keys",
+        "files",
+        "log",
+        "clock",
+        "views",
+    ),
+]
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +125,7 @@ async def test_a_whole_directory_is_well_and_stays_as_it_is(data: Path) -> None:
 async def test_a_directory_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     found = await found_in(tmp_path / "none")
 
-    assert (wrong(found), list(found)) == ([], ["data directory", "disk", "ports"])
+    assert (wrong(found), list(found)) == ([], ["names", "data directory", "disk", "ports"])
     assert "is not there yet" in found["data directory"].message
     assert not (tmp_path / "none").exists()
 
@@ -383,7 +397,8 @@ async def test_a_broker_and_a_store_that_are_not_there_are_found(tmp_path: Path)
 
     found = await found_in(tmp_path / "none", kafka_servers=f"127.0.0.1:{kafka}", cql_hosts="127.0.0.1", cql_port=cql)
 
-    assert list(found) == wrong(found) == ["broker", "store"]
+    assert wrong(found) == ["broker", "store"]
+    assert list(found) == ["names", "broker", "store"]
     assert f"expected a Kafka broker at 127.0.0.1:{kafka}" in found["broker"].message
     assert f"no CQL store answers at 127.0.0.1 port {cql}" in found["store"].message
 
@@ -403,7 +418,7 @@ def test_the_command_says_each_in_a_line_and_ends_by_what_it_found(
     document = orjson.loads(capsys.readouterr().out)
 
     assert [line.split("  ")[0] for line in well] == ["ok"] * len(CHECKS)
-    assert (len(broken), broken[0].startswith("WRONG  data directory  ")) == (len(CHECKS), True)
+    assert (len(broken), broken[1].startswith("WRONG  data directory  ")) == (len(CHECKS), True)
     assert document["well"] is False
     assert [each["check"] for each in document["checks"] if not each["well"]] == ["data directory"]
 
