@@ -6,6 +6,7 @@ Reads beside the log through a connection of its own. Does not own what is made 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 from ingest.log_sqlite.rows import of_row
@@ -58,8 +59,9 @@ class SqliteAccounts:
         shards = meta(self._reader, "shards") or 0
         return [newest(self._reader, "records", shard) for shard in range(shards)]
 
-    async def live(self, did: str, path: str) -> bool:
-        return bool(rows_of(self._reader, _IS_LIVE, (did, path)))
+    async def live(self, records: Sequence[tuple[str, str]]) -> list[bool]:
+        """Of each (DID, "collection/rkey"), whether there is a record; in the order asked."""
+        return [bool(rows_of(self._reader, _IS_LIVE, record)) for record in records]
 
     async def close(self) -> None:
         self._reader.close()
