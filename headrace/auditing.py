@@ -1,4 +1,7 @@
-"""Audits for as long as the process runs. Does not own what an audit looks at (`processors.audit`)."""
+"""Audits for as long as a network in one process runs; of a cluster `auditing_cluster` does.
+
+Does not own what an audit looks at (`processors.audit`).
+"""
 
 from __future__ import annotations
 

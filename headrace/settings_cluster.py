@@ -95,6 +95,11 @@ class ClusterSettings(NetworkSettings):
     cql_epoch: Annotated[int, Field(ge=0, le=63)] = Field(
         0, description="Raised by one when the cluster's log is replaced, so that rows of the new one win."
     )
+    audit_rate: Annotated[int, Field(ge=0)] = Field(
+        1_000,
+        description="Entries of the log and rows of the views that the audit of one processor looks at in a second;"
+        " 0 for no audit.",
+    )
     late_seconds: Annotated[float, Field(gt=0, le=30)] = Field(
         2.0,
         description="Seconds that an AppView waits for what an answer can do without (counts, the viewer's reactions"

@@ -105,7 +105,9 @@ class NetworkSettings(BaseSettings):
         512, description="One write to a timeline in so many looks whether there is something to cut."
     )
     audit_seconds: Annotated[float, Field(ge=0)] = Field(
-        10.0, description="How often an account of the live views is computed anew and compared; 0 for never."
+        10.0,
+        description="How often an account of the live views is computed anew and compared, or in a cluster how long a"
+        " processor rests between two passes over a shard that take a few; 0 for never.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 

@@ -1,22 +1,20 @@
-"""Metrics of generations and of the auditor, read when they are scraped."""
+"""Metrics of generations, read when they are scraped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from processors.audit import Auditor
 from processors.rebuild.embedded import EmbeddedGenerations
 
 
 class GenerationsCollector(Collector):
     """Labels are generations: at most three at once."""
 
-    def __init__(self, generations: EmbeddedGenerations, auditor: Auditor) -> None:
+    def __init__(self, generations: EmbeddedGenerations) -> None:
         self._generations = generations
-        self._auditor = auditor
 
     def collect(self) -> Iterator[Metric]:
         behind = GaugeMetricFamily(
@@ -36,16 +34,3 @@ class GenerationsCollector(Collector):
             live.add_metric([name], name == self._generations.live_name)
             stopped.add_metric([name], fault is not None)
         yield from (behind, live, stopped)
-        yield CounterMetricFamily(
-            "headrace_audit_accounts_total", "Accounts whose rows were computed anew.", value=self._auditor.audited
-        )
-        yield CounterMetricFamily(
-            "headrace_audit_too_large_accounts_total",
-            "Accounts that an audit left out for their size.",
-            value=self._auditor.too_large,
-        )
-        yield CounterMetricFamily(
-            "headrace_audit_divergent_rows_total",
-            "Rows of the live generation that are not what the log makes; expected zero.",
-            value=self._auditor.divergent,
-        )

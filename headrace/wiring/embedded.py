@@ -27,6 +27,7 @@ from headrace.auditing import audit
 from headrace.commands import views_live as views_commands
 from headrace.commands.uploads import take_upload
 from headrace.lock import DirectoryLock
+from headrace.metrics.audit import AuditCollector
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics, HostCollector, NetworkCollector
 from headrace.metrics.views import GenerationsCollector
@@ -113,7 +114,8 @@ class Network(Running):
         visible.follow(generations.live.runner)
         registry.register(visible)
         auditor = Auditor(wiring_views.log_accounts(self, directory), views.ALL, generations.skipped)
-        registry.register(GenerationsCollector(generations, auditor))
+        registry.register(GenerationsCollector(generations))
+        registry.register(AuditCollector(auditor))
         self.keep(audit(auditor, generations, settings.audit_seconds), "audit")
 
         hub = FirehoseHub(log, pds.speaks_for)

@@ -6,6 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import views
+from headrace.auditing_cluster import audit_shards
+from headrace.metrics.audit import AuditCollector
 from headrace.metrics.cluster import StoreCollector
 from headrace.metrics.process import LanesCollector, RiverCollector
 from headrace.river import River
@@ -18,7 +20,9 @@ from headrace.wiring.cluster import about, kafka_settings, role_metrics, topics
 from headrace.wiring.generations import of_cluster
 from headrace.wiring.store import TABLES, cql_settings
 from ingest.log_kafka.topics import ensure_hops
+from processors.audit_kafka import ShardAudits
 from processors.run_plain import PlainRunner
+from schemas.topics import RECORDS
 from views.generations_scylla import CqlRegistry
 from views.store_scylla import ScyllaStore
 
@@ -56,9 +60,16 @@ async def start(running: Running, settings: Settings) -> None:
     running.keep(keep_looking(river), "river")
     running.keep(keep_advancing(generations, generation), "generation")
     running.keep(keep_hops_short(kafka, generation, store), "hops")
+    # An auditor at rest still shows that it found nothing: an absent number would be taken for zero.
+    audits = ShardAudits(
+        kafka, store, views.ALL, shards=shards, rate=settings.audit_rate or 1, skips=generations.skips_of(generation)
+    )
+    rest = settings.audit_seconds if settings.audit_rate else 0.0
+    running.keep(audit_shards(audits, lambda: runner.lanes.shards(RECORDS), registry.live, generation, rest), "audit")
     role_metrics(running, settings, "kafka", "cql")
     running.registry.register(LanesCollector(runner))
     running.registry.register(RiverCollector(river))
+    running.registry.register(AuditCollector(audits.auditor))
     running.registry.register(StoreCollector(lambda: store.repeated))
 
     async def status() -> dict[str, Any]:

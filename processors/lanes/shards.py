@@ -69,6 +69,10 @@ class Lanes:
     def lanes(self) -> dict[Place, Lane]:
         return {place: loop.lane for place, loop in self._loops.items()}
 
+    def shards(self, topic: str) -> list[int]:
+        """Those of a topic that this worker has."""
+        return [shard for of, shard in self._loops if of == topic]
+
     async def open(self, topic: str, shard: int) -> Lane:
         """A lane at its saved progress; `run` sets it going."""
         lane = Lane(

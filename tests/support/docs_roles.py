@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from api.metrics import HttpMetrics
 from api.relay.jetstream import JetstreamMetrics
+from headrace.metrics.audit import AuditCollector
 from headrace.metrics.backfill import BackfillCollector
 from headrace.metrics.certificates import CertificatesCollector
 from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
@@ -44,6 +45,7 @@ _decoder = SimpleNamespace(projected_records=0, invalid=Counter())
 _lanes = SimpleNamespace(lanes={}, entries={}, taken=0, given_up=0, decoder=_decoder)
 _runner: Any = SimpleNamespace(lanes=_lanes, ready=True)
 _river: Any = SimpleNamespace(last=NOWHERE, unseen=0.0)
+_auditor: Any = SimpleNamespace(audited=0, too_large=0, divergent=0)
 _log: Any = SimpleNamespace(appended=0, rejected=Counter(), unknown=0, away=False, rejections=SimpleNamespace(count=0))
 _relay: Any = SimpleNamespace(
     known=(),
@@ -68,7 +70,7 @@ def registries() -> dict[str, CollectorRegistry]:
         "plc": _registry(bare, room),
         "pds": _registry(asking, room, who, PdsCollector(_log, _pds)),
         "derive": _registry(bare, room, DeriveCollector(_worker)),
-        "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), store),
+        "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), AuditCollector(_auditor), store),
         "firehose": _registry(bare, FirehoseCollector(_reader)),
         "appview": _registry(asking, store, IdentityCollector(None, _directory, None)),
         "relay": _registry(

@@ -99,6 +99,7 @@ VALUES: dict[str, tuple[object, str, str]] = {
     "cql_ssl_ca": ("a", "b", "c"),
     "cql_driver": ("acsylla", "scylla-driver", "auto"),
     "cql_epoch": (1, "2", "3"),
+    "audit_rate": (10, "0", "12"),
     "late_seconds": (1.5, "2.5", "3.5"),
     "reads_at_once": (100, "101", "102"),
     "relay_crawl": (["a.test"], "b.test,d.test", "c.test"),
