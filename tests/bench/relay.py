@@ -24,7 +24,7 @@ from ingest.relay.pool import VerifierPool
 from ingest.repo import core
 from ingest.repo.frame import decode_frame
 from ingest.repo.messages import CommitMessage
-from tests.bench import firehose_serving, go_relay, relay_intake, relay_memory
+from tests.bench import firehose_serving, go_relay, relay_cluster, relay_intake, relay_memory
 from tests.bench.run import ROOT, Row, machine, say
 from tests.bench.verify_frames import LATER, SECONDS, WORK, Speed, Work, limit, rate, stages
 
@@ -109,13 +109,17 @@ def used(pids: list[int]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="also write the rows to this file")
-    parser.add_argument("--only", choices=("verification", "intake", "memory", "serving"), help="a part of it")
+    parser.add_argument(
+        "--only", choices=("verification", "intake", "cluster", "memory", "serving"), help="a part of it"
+    )
     options = parser.parse_args()
     rows: list[Row] = []
     if options.only in {None, "verification"}:
         rows += verification()
     if options.only in {None, "intake"}:
         rows += relay_intake.rows()
+    if options.only in {None, "cluster"}:
+        rows += relay_cluster.rows()
     if options.only in {None, "memory"}:
         rows += relay_memory.rows()
     if options.only in {None, "serving"}:
