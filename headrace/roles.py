@@ -61,6 +61,12 @@ def _relay() -> Start:
     return start
 
 
+def _canary() -> Start:
+    from headrace.wiring.canary import start  # noqa: PLC0415 - as in _plc
+
+    return start
+
+
 class Role(NamedTuple):
     load: Callable[[], Start]
     needs: tuple[str, ...]
@@ -75,11 +81,14 @@ ROLES: dict[str, Role] = {
     "firehose": Role(_firehose, ("kafka_servers",), keeps_files=False),
     "relay": Role(_relay, ("plc_url",), keeps_files=True),
     "appview": Role(_appview, ("cql_hosts", "plc_url"), keeps_files=False),
+    "canary": Role(_canary, ("canary_pds", "canary_handle"), keeps_files=True),
 }
 _EXPECTED = {
     "kafka_servers": "the brokers of the log, as host:port",
     "cql_hosts": "the nodes of the views' store",
     "plc_url": "the address of the did:plc directory",
+    "canary_pds": "the address of the PDS that has the canary's account",
+    "canary_handle": "the handle of the canary's account",
 }
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from headrace.client import OPS_TOKEN
 from headrace.settings import Settings, SettingsError, where
-from ingest.pds.secrets import load_or_create
+from ingest.pds.secrets import load_or_create, private_directory
 
 ADMIN_TOKEN = "admin_token"  # noqa: S105 - a file's name
+CANARY_PASSWORD = "canary_password"  # noqa: S105 - as there
 
 
 def admin_token(settings: Settings) -> str:
@@ -19,6 +20,13 @@ def admin_token(settings: Settings) -> str:
     if settings.admin_token_file is not None:
         return read(settings.admin_token_file, "admin_token_file")
     return load_or_create(settings.data / ADMIN_TOKEN).decode()
+
+
+def canary_password(settings: Settings) -> str:
+    """The password of the canary's account."""
+    if settings.canary_password_file is not None:
+        return read(settings.canary_password_file, "canary_password_file")
+    return load_or_create(private_directory(settings.data) / CANARY_PASSWORD).decode()
 
 
 def ops_token(directory: Path) -> str:

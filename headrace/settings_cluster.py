@@ -37,6 +37,21 @@ class ClusterSettings(NetworkSettings):
     admin_token_file: Path | None = Field(
         None, description="File with the password of com.atproto.admin; by default `admin_token` in the data directory."
     )
+    canary_pds: HttpUrl | None = Field(
+        None, description="Address of the PDS that `canary` posts through; it asks `appview_url`, or else the PDS."
+    )
+    canary_handle: str | None = Field(
+        None, description="Handle of the canary's account, which is made at its first start."
+    )
+    canary_password_file: Path | None = Field(
+        None, description="File with its password; by default `canary_password` in the data directory, made there."
+    )
+    canary_seconds: Annotated[float, Field(ge=1)] = Field(
+        15.0, description="Time between two posts of the canary, in seconds; each costs its account 4 points of 35,000."
+    )
+    canary_wait_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+        30.0, description="Seconds after which a post of the canary that does not show is given up."
+    )
 
     kafka_servers: List = Field((), description="Brokers to begin with, as host:port; comma-separated.")
     kafka_security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(

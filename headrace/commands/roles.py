@@ -121,6 +121,19 @@ def appview(
     return _run("appview", locals())
 
 
+def canary(
+    *,
+    data: Data = None,
+    host: Host = None,
+    ops_port: OpsPort = None,
+    config: Config = None,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> int:
+    """Post as an account of its own and time how soon the views show it; deletes what it posts."""
+    return _run("canary", locals())
+
+
 def create_topics(*, config: Config = None, sets: Sets = None) -> int:
     """Make the log's topics that are missing, and check those that are there."""
     return _prepare("create_topics", {}, config, sets)
@@ -152,7 +165,7 @@ def groups() -> tuple[App, ...]:
     return topics, schema
 
 
-COMMANDS: tuple[Callable[..., int], ...] = (plc, pds, derive, process, firehose, relay, appview)
+COMMANDS: tuple[Callable[..., int], ...] = (plc, pds, derive, process, firehose, relay, appview, canary)
 
 
 def _prepare(name: str, given: dict[str, Any], config: Config, sets: Sets) -> int:

@@ -48,6 +48,12 @@ http://{{ include "headrace.fullname" . }}-{{ $name }}:2582
 {{- $_ := set $set "appview_url" (printf "http://%s-%s:2583" (include "headrace.fullname" $root) .) -}}
 {{- end -}}
 {{- end -}}
+{{- if eq $component.role "canary" -}}
+{{- with include "headrace.named" (dict "root" $root "role" "pds") -}}
+{{- $_ := set $set "canary_pds" (printf "http://%s-%s:2583" (include "headrace.fullname" $root) .) -}}
+{{- end -}}
+{{- $_ := set $set "canary_handle" (printf "canary%s" (first (default (list (printf ".%s" $values.network.hostname)) $values.network.handleDomains))) -}}
+{{- end -}}
 {{- if eq $component.role "pds" -}}
 {{- $_ := set $set "pds_name" $component.name -}}
 {{- end -}}

@@ -98,7 +98,7 @@ spec:
         - |
           umask 077
           mkdir -p /var/lib/headrace/data
-          for name in admin_token ops_token jwt_secret plc_rotation_key; do
+          for name in admin_token ops_token jwt_secret plc_rotation_key canary_password; do
             if [ -e "/etc/headrace/seed/$name" ] && [ ! -e "/var/lib/headrace/data/$name" ]; then
               cat "/etc/headrace/seed/$name" > "/var/lib/headrace/data/$name.new"
               mv "/var/lib/headrace/data/$name.new" "/var/lib/headrace/data/$name"

@@ -7,6 +7,7 @@ process: {port: 0, uses: [kafka, cql], asks: [], internet: false, files: false}
 firehose: {port: 2583, uses: [kafka], asks: [], internet: false, files: false}
 appview: {port: 2583, uses: [cql], asks: [plc], internet: true, files: false}
 relay: {port: 2584, uses: [kafka], asks: [plc], internet: true, files: true}
+canary: {port: 0, uses: [], asks: [pds, appview], internet: false, files: true}
 {{- end -}}
 
 {{/* (under, over): two maps as one in YAML; `over` wins key by key, also with false and 0; null takes a key away. */}}
@@ -37,7 +38,7 @@ processors one for each generation.
 {{- $role := default $name $values.role -}}
 {{- if $values.enabled -}}
 {{- $fact := required (printf "roles.%s: expected a role of Headrace, found %q. Set roles.%s.role to one of %s" $name $role $name (keys $facts | sortAlpha | join ", ")) (get $facts $role) -}}
-{{- if and (has $role (list "pds" "plc" "relay")) (ne (int $values.replicas) 1) -}}
+{{- if and (has $role (list "pds" "plc" "relay" "canary")) (ne (int $values.replicas) 1) -}}
 {{- fail (printf "roles.%s.replicas: expected 1, found %v: a %s owns its files. Add a second key to roles, with `role: %s`" $name $values.replicas $role $role) -}}
 {{- end -}}
 {{- if eq $role "process" -}}

@@ -55,7 +55,7 @@ What to watch: `headrace_views_freshness_seconds` (it should stay below a second
 
 """  # noqa: E501 - a paragraph is a line
 
-_PROCESSES = 8  # `headrace up`, and the roles of a cluster
+_PROCESSES = 9  # `headrace up`, and the roles of a cluster
 _LABELS = {
     "topic": "`topic`: `commits`, `records`, `edges` or `fanout`",
     "nsid": "`nsid`: a method of the lexicons",
@@ -67,11 +67,13 @@ _LABELS = {
     "kind": "`kind`: five",
     "version": "`version`: one",
     "cache": "`cache`: `did` or `handle`",
-    "outcome": "`outcome`: `hit` or `miss`",
+    "outcome": "`outcome`: `hit` or `miss`; of rows also `joined`",
     "breaker": "`breaker`: `closed`, `open` or `half_open`",
     "asked": "`asked`: `answered`, `failed` or `turned_away`",
     "generation": "`generation`: at most three",
+    "result": "`result`: `shown`, `unshown`, `unread` or `unwritten`",
     "setting": "`setting`: `kafka_ssl_ca`, `kafka_ssl_cert` or `cql_ssl_ca`",
+    "table": "`table`: of views, at most thirteen",
     "part": "`part`: `counts`, `reactions`, `follows`, `profile_counts`, `root_likes` or `typeahead`",
     "became": "`became`: `fetched`, `current` or `inactive`",
 }

@@ -14,6 +14,7 @@ from api.metrics import HttpMetrics
 from api.relay.jetstream import JetstreamMetrics
 from headrace.metrics.audit import AuditCollector
 from headrace.metrics.backfill import BackfillCollector
+from headrace.metrics.canary import CanaryMetrics
 from headrace.metrics.certificates import CertificatesCollector
 from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
 from headrace.metrics.directory import DirectoryCollector
@@ -67,6 +68,7 @@ def registries() -> dict[str, CollectorRegistry]:
     room = DirectoryCollector(Path())
     store = StoreCollector(lambda: 0)
     made = {
+        "canary": _registry(bare, room),
         "plc": _registry(bare, room),
         "pds": _registry(asking, room, who, PdsCollector(_log, _pds)),
         "derive": _registry(bare, room, DeriveCollector(_worker)),
@@ -78,6 +80,7 @@ def registries() -> dict[str, CollectorRegistry]:
             RelayLogCollector(_relay_log),
         ),
     }
+    CanaryMetrics(made["canary"], lambda: 0.0)
     for role in ("pds", "firehose", "appview", "relay"):
         HttpMetrics(made[role])
     JetstreamMetrics(made["relay"])

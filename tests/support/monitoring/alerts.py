@@ -193,6 +193,33 @@ FLOW = (
         },
     ),
     Alert(
+        "HeadraceCanaryUnseen",
+        PAGE,
+        "1m",
+        "time() - headrace_canary_shown_timestamp_seconds > 120",
+        "Nothing that the canary {{ $labels.instance }} writes shows",
+        "It last saw a post of its own {{ $value | humanizeDuration }} ago; it posts every few seconds.",
+        {f"headrace_canary_shown_timestamp_seconds{_ONE}": "0+60x50 3000x10"},
+        {f"headrace_canary_shown_timestamp_seconds{_ONE}": "0+60x60"},
+    ),
+    Alert(
+        "HeadraceCanaryLate",
+        TICKET,
+        "10m",
+        '1 - sum by (instance) (rate(headrace_canary_visible_seconds_bucket{le="5.0"}[30m]))'
+        " / sum by (instance) (rate(headrace_canary_rounds_total[30m])) > 0.1",
+        "What the canary {{ $labels.instance }} writes shows late",
+        "Of its posts {{ $value | humanizePercentage }} showed after more than 5 s, or not at all.",
+        {
+            'headrace_canary_visible_seconds_bucket{instance="i",le="5.0"}': "0+3x60",
+            'headrace_canary_rounds_total{instance="i",result="shown"}': "0+4x60",
+        },
+        {
+            'headrace_canary_visible_seconds_bucket{instance="i",le="5.0"}': "0+4x60",
+            'headrace_canary_rounds_total{instance="i",result="shown"}': "0+4x60",
+        },
+    ),
+    Alert(
         "HeadraceLagGrows",
         TICKET,
         "15m",

@@ -8,7 +8,7 @@ never be
 from __future__ import annotations
 
 from tests.support.monitoring.board_of_the_river import BEHIND, WAITING
-from tests.support.monitoring.panels import BAD, FRESH, WARNING, WINDOW, Board, graph, quantile, rate, ratio
+from tests.support.monitoring.panels import BAD, FRESH, WARNING, WINDOW, ZERO, Board, graph, quantile, rate, ratio
 
 WITHIN = 'headrace_write_to_visible_seconds_bucket{le="5.0"}'
 
@@ -96,6 +96,38 @@ PROCESSORS = Board(
                     ),
                     top=1,
                     width=12,
+                ),
+            ),
+        ),
+        (
+            "Canary",
+            (
+                graph(
+                    "A post until it shows",
+                    "From sending a post of the canary to the AppView's answer that has it; in a cluster this is what"
+                    " a person waits.",
+                    "s",
+                    (quantile(0.5, "headrace_canary_visible_seconds"), "half"),
+                    (quantile(0.9, "headrace_canary_visible_seconds"), "90 of 100"),
+                    (quantile(0.99, "headrace_canary_visible_seconds"), "99 of 100"),
+                    steps=FRESH,
+                ),
+                graph(
+                    "Posts that did not show",
+                    "A second, by what became of them: given up, the views silent, or not taken by the PDS.",
+                    "cps",
+                    (
+                        'sum by (result) (rate(headrace_canary_rounds_total{result!="shown"}[$__rate_interval]))',
+                        "{{result}}",
+                    ),
+                    steps=ZERO,
+                ),
+                graph(
+                    "Last seen",
+                    "Since a canary last saw a post of its own; above 120 s somebody is woken.",
+                    "s",
+                    ("time() - max by (instance) (headrace_canary_shown_timestamp_seconds)", "{{instance}}"),
+                    steps=((60, WARNING), (120, BAD)),
                 ),
             ),
         ),
