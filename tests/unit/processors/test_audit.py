@@ -140,3 +140,31 @@ async def test_a_row_that_nothing_in_the_log_makes_is_named(auditor, network):
 def _key(table, name):
     found = next(view.table for view in ALL if view.name == table)
     return [column.name for column in (*found.partition, *(found.clustering if name == table else ()))]
+
+
+async def test_what_stands_is_named_beside_what_never_stands_still(auditor, network):
+    """One row is lost for good, a count is another one at every look."""
+    connection = apsw.Connection(str(network.directory / "views0.sqlite"))
+    uri, likes = connection.execute(
+        "SELECT subject, likes FROM interactions__statics WHERE subject IN (SELECT uri FROM posts) LIMIT 1"
+    ).fetchone()
+    post = connection.execute("SELECT * FROM posts WHERE uri=?", (uri,)).fetchone()
+    connection.execute("DELETE FROM posts WHERE uri=?", (uri,))
+    moved = []
+
+    async def reached(shard, offset, seconds):
+        moved.append(1)
+        connection.execute("UPDATE interactions__statics SET likes=likes+7, applied=applied+1 WHERE subject=?", (uri,))
+        return await network.runner.reached(shard, offset, seconds)
+
+    try:
+        found = await auditor.audit(uri.split("/")[2], network.store, reached)
+    finally:
+        connection.execute(f"INSERT INTO posts VALUES({', '.join('?' * len(post))})", post)
+        connection.execute(
+            "UPDATE interactions__statics SET likes=?, applied=applied-? WHERE subject=?", (likes, len(moved), uri)
+        )
+        connection.close()
+
+    assert [(each.view, each.key) for each in found] == [("posts", (uri,))]
+    assert await everything(auditor, network) == []
