@@ -168,10 +168,14 @@ class Dispatcher:
                     check_proxy(headers["atproto-proxy"], self._config)
                 viewer, fresh = ctx.viewer, services.fresh
                 if viewer is not None and ctx.auth is not None and ctx.auth.kind is fresh.waits_for:
-                    await fresh.wait(viewer, headers.get("Atproto-Repo-Rev"))
-                    rev = await fresh.rev(viewer, services.appview)
+                    said = headers.get("Atproto-Repo-Rev")
+                    await fresh.wait(viewer, said)
+                    rev = await fresh.rev(viewer, said, services.appview)
                     if rev is not None:
                         ctx.set_header("Atproto-Repo-Rev", rev)
+                    since = fresh.since(viewer)
+                    if since is not None:
+                        ctx.services = services.since(since)
             response = await self._respond(await endpoint.handle(ctx), ctx, request, limit)
             status = response.status
         except XrpcError as error:

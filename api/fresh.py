@@ -25,8 +25,12 @@ class Fresh(Protocol):
         """`said` is the rev of the viewer's repo by the request's `Atproto-Repo-Rev`. Returns within WAIT_SECONDS."""
         ...
 
-    async def rev(self, viewer: str, appview: AppViewReader) -> str | None:
+    async def rev(self, viewer: str, said: str | None, appview: AppViewReader) -> str | None:
         """The rev of the viewer's repo that every view holds; None when none is known to be held."""
+        ...
+
+    def since(self, viewer: str) -> float | None:
+        """What is read for the viewer must be no older, for `rev` to be held; None where nothing old is answered."""
         ...
 
 
@@ -61,5 +65,8 @@ class ReadYourWrites:
         if place is not None and not await self._progress.reached(place[0], place[1], self._seconds):
             self._timed_out.inc()
 
-    async def rev(self, viewer: str, appview: AppViewReader) -> str | None:
+    async def rev(self, viewer: str, said: str | None, appview: AppViewReader) -> str | None:  # noqa: ARG002
         return await appview.repo_rev(viewer)  # all views are written in one transaction
+
+    def since(self, viewer: str) -> None:
+        """What one process keeps is what its store would say."""

@@ -116,6 +116,11 @@ class Services:
         for name, part in parts.items():
             setattr(self, name, part)
 
+    def since(self, moment: float) -> Services:
+        """The same with views of which nothing is shown that was read before `moment`."""
+        newer = self.appview.since(moment)
+        return self if newer is self.appview else self.reading(newer, self.fresh)
+
     def reading(self, appview: AppViewReader, fresh: Fresh) -> Services:
         """The same with other views to read."""
         parts = {name: getattr(self, name) for name in self.__slots__ if hasattr(self, name)}

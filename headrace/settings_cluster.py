@@ -124,6 +124,12 @@ class ClusterSettings(NetworkSettings):
         256, description="Statements that an AppView has under way at the store, in all its requests."
     )
 
+    rows_kept_seconds: Annotated[float, Field(ge=0, le=2)] = Field(
+        1.0,
+        description="Seconds for which an AppView may show what it has read once: so long after the views, a takedown,"
+        " a block or a deletion may still not show to others than who wrote it. 0 keeps nothing.",
+    )
+
     @field_validator("kafka_servers", "cql_hosts", mode="before")
     @classmethod
     def _split_list(cls, value: Any) -> Any:

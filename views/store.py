@@ -95,3 +95,11 @@ class Store(Reads, Protocol):
     async def progress(self) -> Progress:
         """What the last applied batch left; empty at the start."""
         ...
+
+
+class Remote(Store, Protocol):
+    """A store across a network, where what counts is how many statements a page takes."""
+
+    async def beginnings(self, table: Table, partitions: Sequence[Key], *, limit: int) -> list[list[Row]]:
+        """At most `limit` first rows of each partition, in the order asked; a partition costs one statement."""
+        ...

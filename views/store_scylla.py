@@ -170,6 +170,18 @@ class ScyllaStore:
             return []
         return found
 
+    async def beginnings(self, table: Table, partitions: Sequence[Key], *, limit: int) -> list[list[Row]]:
+        """At most `limit` first rows of each partition, in the order asked: what `views.store.Remote` adds."""
+        if not partitions or limit <= 0:
+            return [[] for _ in partitions]
+        statement = await self._statement(table, "beginning")
+        answers = await self._session.run([statement.bind((*partition, limit)) for partition in partitions])
+        if not table.statics:
+            return answers
+        place = table.partition_size
+        # A partition of statics alone answers with one row that is none.
+        return [[] if len(rows) == 1 and rows[0][place] is None else rows for rows in answers]
+
     async def apply(self, batch: Batch) -> None:
         """The batch again is harmless, also cut otherwise, also late. Cut off, it is to be redone from its progress.
 

@@ -8,16 +8,13 @@ this sort key; states, blocks, mutes and takedowns are the endpoint's rules. HOT
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterable
-from itertools import chain
 from typing import Final, NamedTuple
 
 import msgspec
 
 from views import (
     author_feed,
-    big_authors,
     follows_by_actor,
     follows_by_time,
     posts,
@@ -26,7 +23,8 @@ from views import (
     timelines,
 )
 from views.author_feed import POSTS_WITH_REPLIES
-from views.store import Progress, Store
+from views.big_authors_read import BigAuthors
+from views.store import Store
 from views.table import Key, Row
 
 # How many looks at the sources a page may take when filters leave little; then it is short, and says where to go on.
@@ -67,19 +65,15 @@ class Page(msgspec.Struct):
 
 
 class TimelineReader:
-    """Holds what is the same for all readers: the big authors, as of one progress of the views.
+    """`big` are the same for all readers."""
 
-    Where progress is another process's, they are read anew when they are `kept_seconds` old: so long may pages lack
-    the posts of an author who has just become big.
-    """
-
-    def __init__(self, store: Store, kept_seconds: float | None = None) -> None:
+    def __init__(self, store: Store, big: BigAuthors | None = None) -> None:
         self._store = store
-        self._kept_seconds = kept_seconds
-        self._big: frozenset[str] = frozenset()
-        self._big_at: Progress | None = None
-        self._big_until = 0.0
-        self._reading: asyncio.Future[None] | None = None
+        self._big = BigAuthors(store) if big is None else big
+
+    def through(self, store: Store) -> TimelineReader:
+        """The same pages, read of another store."""
+        return TimelineReader(store, self._big)
 
     async def page(self, reader: str, after: Key | None, limit: int) -> Page:
         """At most `limit` items after a position (sort_at, uri, reposter), newest first."""
@@ -181,47 +175,14 @@ class TimelineReader:
 
     async def _pulled(self, reader: str) -> list[str]:
         """The big authors that the reader follows."""
-        if self._kept_seconds is None:
-            progress = await self._store.progress()
-            if progress is not self._big_at:
-                self._big = frozenset(await self._read_big())
-                self._big_at = progress
-        elif time.monotonic() >= self._big_until:
-            await self._renew(self._kept_seconds)
-        if not self._big:
+        big = await self._big.all()
+        if not big:
             return []
-        if len(self._big) > _BIG_ASKED_MOST:
-            return [did for did in await self._follows(reader) if did in self._big]
-        asked = sorted(self._big)
+        if len(big) > _BIG_ASKED_MOST:
+            return [did for did in await self._follows(reader) if did in big]
+        asked = sorted(big)
         found = await self._store.get_many(follows_by_actor.TABLE, [(reader, did) for did in asked])
         return [did for did, row in zip(asked, found, strict=True) if row is not None]
-
-    async def _renew(self, seconds: float) -> None:
-        """Read the big authors once for all who wait for them; what is read belongs to the moment it began."""
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.ensure_future(self._read_all(time.monotonic() + seconds))
-            self._reading.add_done_callback(_heard)
-        await asyncio.shield(self._reading)
-
-    async def _read_all(self, until: float) -> None:
-        found = await asyncio.gather(*(self._read_bucket(bucket) for bucket in range(big_authors.PARTITIONS)))
-        self._big, self._big_until = frozenset(chain.from_iterable(found)), until
-
-    async def _read_big(self) -> list[str]:
-        found: list[str] = []
-        for bucket in range(big_authors.PARTITIONS):
-            found += await self._read_bucket(bucket)
-        return found
-
-    async def _read_bucket(self, bucket: int) -> list[str]:
-        found: list[str] = []
-        after: Key | None = None
-        while True:
-            rows = await self._store.slice(big_authors.TABLE, (bucket,), after=after, limit=_FOLLOWS_AT_ONCE)
-            found += [row[1] for row in rows]
-            if len(rows) < _FOLLOWS_AT_ONCE:
-                return found
-            after = rows[-1][1:2]
 
     async def _follows(self, reader: str) -> list[str]:
         found: list[str] = []
@@ -233,11 +194,6 @@ class TimelineReader:
                 break
             after = rows[-1][1:3]
         return found
-
-
-def _heard(reading: asyncio.Future[None]) -> None:
-    if not reading.cancelled():
-        reading.exception()  # who waits has been told
 
 
 def _rank(position: Key) -> Key:

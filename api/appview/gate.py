@@ -10,22 +10,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
 
 from api.errors import unavailable
-from views.store import Batch, Progress, Store
+from views.store import Batch, Progress, Remote
 from views.table import Key, Row, Table
 
 PIECE = 32  # partitions, hence statements, at once for one turn
 _LARGE = 8 * PIECE  # keys of one turn
 _TURNS = 2  # of one call
 
-Read = Callable[[Table, Sequence[Key]], Awaitable[list[Row | None]]]
+T = TypeVar("T")
+Read = Callable[[Table, Sequence[Key]], Awaitable[list[T]]]
 
 
 class GatedStore:
-    """`views.store.Store` for readers; at most `statements` are under way. `away`: the store's word for no answer."""
+    """`views.store.Remote` for readers; at most `statements` are under way. `away`: the store's word for no answer."""
 
-    def __init__(self, store: Store, statements: int, away: type[Exception]) -> None:
+    def __init__(self, store: Remote, statements: int, away: type[Exception]) -> None:
         self._store = store
         self._away = away
         self._pieces = asyncio.Semaphore(max(1, statements // (2 * PIECE)))
@@ -36,6 +39,9 @@ class GatedStore:
 
     async def statics(self, table: Table, partitions: Sequence[Key]) -> list[Row | None]:
         return await self._in_pieces(self._store.statics, table, partitions)
+
+    async def beginnings(self, table: Table, partitions: Sequence[Key], *, limit: int) -> list[list[Row]]:
+        return await self._in_pieces(partial(self._store.beginnings, limit=limit), table, partitions)
 
     async def slice(
         self,
@@ -57,22 +63,21 @@ class GatedStore:
     async def apply(self, batch: Batch) -> None:
         raise NotImplementedError("an AppView reads: processors write")
 
-    async def _in_pieces(self, read: Read, table: Table, keys: Sequence[Key]) -> list[Row | None]:
+    async def _in_pieces(self, read: Read[T], table: Table, keys: Sequence[Key]) -> list[T]:
         if len(keys) <= PIECE:
             return await self._piece(read, table, keys)
-        found: list[Row | None] = [None] * len(keys)
+        found: dict[int, T] = {}
         pieces = _pieces(keys, table.partition_size)
 
         async def one(places: list[int]) -> None:
             rows = await self._piece(read, table, [keys[place] for place in places])
-            for place, row in zip(places, rows, strict=True):
-                found[place] = row
+            found.update(zip(places, rows, strict=True))
 
         for start in range(0, len(pieces), _TURNS):
             await asyncio.gather(*map(one, pieces[start : start + _TURNS]))
-        return found
+        return [found[place] for place in range(len(keys))]
 
-    async def _piece(self, read: Read, table: Table, keys: Sequence[Key]) -> list[Row | None]:
+    async def _piece(self, read: Read[T], table: Table, keys: Sequence[Key]) -> list[T]:
         async with self._pieces, self._told():
             return await read(table, keys)
 

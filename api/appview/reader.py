@@ -6,6 +6,8 @@ below `/img/` (`api.appview.images`). Does not own read-your-writes (`api/fresh.
 
 from __future__ import annotations
 
+from copy import copy
+
 from api.appview.late import InTime
 from api.appview.loader import Loader
 from api.appview.rules import is_active
@@ -13,7 +15,9 @@ from api.appview.together import Together, in_turn
 from api.errors import invalid_request
 from schemas.errors import XrpcError
 from views import actors, handles, heads
+from views.big_authors_read import BigAuthors
 from views.store import Store
+from views.store_recent import RecentStore
 from views.table import Row
 from views.timeline_read import TimelineReader
 
@@ -24,7 +28,7 @@ _REV = heads.TABLE.index("rev")
 class AppViewReader:
     """`image_url` is the base of image addresses, without a slash at its end.
 
-    `big_kept`: see `TimelineReader`; for a store that other processes write. `in_time` may give up what an answer can
+    `big_kept`: see `BigAuthors`; for a store that other processes write. `in_time` may give up what an answer can
     do without; without it, for a store of this process, all is waited for.
     """
 
@@ -40,10 +44,22 @@ class AppViewReader:
         in_time: InTime | None = None,
     ) -> None:
         self.store = store
-        self.timelines = TimelineReader(store, big_kept)
+        self.timelines = TimelineReader(store, BigAuthors(store, big_kept))
         self._image_url = image_url.rstrip("/").encode()
         self._together = together
         self._in_time = in_time
+
+    def since(self, moment: float) -> AppViewReader:
+        """For a request that may be shown nothing that was read before `moment` (of the store's clock)."""
+        store = self.store
+        if not isinstance(store, RecentStore):
+            return self
+        newer = store.since(moment)
+        if newer is store:
+            return self
+        reader = copy(self)
+        reader.store, reader.timelines = newer, self.timelines.through(newer)
+        return reader
 
     def loader(self, viewer: str | None) -> Loader:
         return Loader(self.store, viewer, self._together, self._in_time)

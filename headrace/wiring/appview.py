@@ -19,6 +19,7 @@ from api.metrics import HttpMetrics
 from api.xrpc import Services
 from headrace.live import LiveStore
 from headrace.metrics.cluster import StoreCollector
+from headrace.metrics.recent import RecentRowsCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring import shared
@@ -26,6 +27,8 @@ from headrace.wiring.cluster import about, role_metrics
 from headrace.wiring.store import TABLES, reading_settings
 from schemas import lexicon
 from views.generations_scylla import CqlRegistry
+from views.store import Store
+from views.store_recent import RecentStore
 from views.store_scylla import ScyllaStore, StoreUnavailableError
 
 # A reader is told soon that the store is away; a writer waits.
@@ -51,12 +54,16 @@ async def start(running: Running, settings: Settings) -> None:
     await live.open(settings.generation)
 
     degraded = {part: metrics.degraded.labels(part.value) for part in Part}
+    recent = RecentRowsCollector()
 
     def readers(store: ScyllaStore) -> tuple[AppViewReader, ReadSaidRev]:
         gated = GatedStore(store, settings.reads_at_once, StoreUnavailableError)
         together = at_once(_PARTS_AT_ONCE)
         in_time = within(settings.late_seconds, lambda part: degraded[part].inc())
-        reader = AppViewReader(gated, config.image_url, together, big_kept=_BIG_KEPT_SECONDS, in_time=in_time)
+        rows: Store = gated
+        if settings.rows_kept_seconds > 0:
+            rows = recent.of(RecentStore(gated, settings.rows_kept_seconds, tallies=recent.tallies))
+        reader = AppViewReader(rows, config.image_url, together, big_kept=_BIG_KEPT_SECONDS, in_time=in_time)
         return reader, ReadSaidRev(gated, settings.shards, metrics)
 
     async def shows(did: str) -> bool:
@@ -74,6 +81,7 @@ async def start(running: Running, settings: Settings) -> None:
     )
     role_metrics(running, settings, "cql", resolver=resolver)
     running.registry.register(StoreCollector(lambda: live.store.repeated))
+    running.registry.register(recent)
     dispatcher = await shared.serve_public(
         running,
         settings,

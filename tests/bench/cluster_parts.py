@@ -21,6 +21,8 @@ from api.appview.together import at_once
 from tests.support.asking import InProcess
 from tests.support.devstack.stack import Stack
 from tests.support.stack import CQL, KAFKA
+from views.store import Store
+from views.store_recent import RecentStore
 from views.store_scylla import CqlSettings, ScyllaStore, StoreUnavailableError, reads_fast
 
 _PATIENCE = 300.0
@@ -50,10 +52,11 @@ def reading(settings: CqlSettings) -> CqlSettings:
     return msgspec.structs.replace(settings, driver="acsylla" if reads_fast() else "scylla-driver")
 
 
-def as_an_appview(store: ScyllaStore) -> InProcess:
+def as_an_appview(store: ScyllaStore, kept_seconds: float = 1.0) -> InProcess:
     """Bounded as an AppView's reader is; for a part that does not come in a minute the run is over."""
     gated = GatedStore(store, 256, StoreUnavailableError)
-    return InProcess(gated, together=at_once(8), big_kept=1.0, in_time=within(60.0, _given_up))
+    rows: Store = RecentStore(gated, kept_seconds) if kept_seconds > 0 else gated
+    return InProcess(rows, together=at_once(8), big_kept=1.0, in_time=within(60.0, _given_up))
 
 
 def _given_up(part: Part) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ import orjson
 from api import apps
 from api.appview.late import Part, within
 from api.appview.reader import AppViewReader
-from api.xrpc import Ctx, Services
+from api.xrpc import Answer, Ctx, Services
 from schemas.data import from_json
 from schemas.errors import Refused, XrpcError
 from schemas.lexicon import load
@@ -40,17 +41,28 @@ class InProcess:
         self._endpoints = {endpoint.nsid: endpoint for endpoint in apps.VIEWS}
         reader = AppViewReader(store, "http://images.test", **more)
         self._services = Services(
-            appview=reader, catalogue=self._catalogue, now=lambda: time.time_ns() // 1000, config=None
+            appview=reader, catalogue=self._catalogue, now=lambda: time.time_ns() // 1000, config=None, fresh=None
         )
         self.asked = 0
+
+    def since(self, moment: float) -> InProcess:
+        """For who is to be shown nothing that was read before."""
+        other = copy(self)
+        other._services = self._services.since(moment)
+        return other
+
+    async def answer(self, nsid: str, viewer: str | None, **parameters: Any) -> Answer:
+        """As it would be sent, held against nothing: for who measures. Raises XrpcError and Refused."""
+        query = {name: _text(value) for name, value in parameters.items() if value is not None}
+        params = self._catalogue.method(nsid).params(query)
+        ctx = Ctx(nsid, self._services, params=params, viewer=None if viewer is None else Did(viewer))
+        return await self._endpoints[nsid].handle(ctx)
 
     async def ask(self, nsid: str, viewer: str | None, **parameters: Any) -> Json:
         self.asked += 1
         method = self._catalogue.method(nsid)
-        query = {name: _text(value) for name, value in parameters.items() if value is not None}
         try:
-            ctx = Ctx(nsid, self._services, params=method.params(query), viewer=None if viewer is None else Did(viewer))
-            answer = await self._endpoints[nsid].handle(ctx)
+            answer = await self.answer(nsid, viewer, **parameters)
         except XrpcError as error:
             raise AnsweredError(error.name or "InvalidRequest") from error
         except Refused as error:

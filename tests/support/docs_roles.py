@@ -22,6 +22,7 @@ from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.identity import IdentityCollector
 from headrace.metrics.pds import PdsCollector
 from headrace.metrics.process import LanesCollector, RiverCollector
+from headrace.metrics.recent import RecentRowsCollector
 from headrace.metrics.relay import RelayCollector
 from headrace.metrics.relay_log import RelayLogCollector
 from headrace.metrics.tee import TeeCollector
@@ -70,11 +71,13 @@ def registries() -> dict[str, CollectorRegistry]:
     made = {
         "canary": _registry(bare, room),
         "plc": _registry(bare, room),
-        "pds": _registry(asking, room, who, PdsCollector(_log, _pds)),
-        "derive": _registry(bare, room, DeriveCollector(_worker)),
-        "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), AuditCollector(_auditor), store),
-        "firehose": _registry(bare, FirehoseCollector(_reader)),
-        "appview": _registry(asking, store, IdentityCollector(None, _directory, None)),
+        "pds": _registry(asking, room, who, fetches, broker, queues, PdsCollector(_log, _pds)),
+        "derive": _registry(bare, room, broker, DeriveCollector(_worker)),
+        "process": _registry(
+            bare, broker, LanesCollector(_runner), RiverCollector(_river), AuditCollector(_auditor), store
+        ),
+        "firehose": _registry(bare, broker, FirehoseCollector(_reader)),
+        "appview": _registry(asking, store, fetches, RecentRowsCollector(), IdentityCollector(None, _directory, None)),
         "relay": _registry(
             *(asking, room, who, RelayCollector(_relay), BackfillCollector(_backfills), TeeCollector(_tee)),
             RelayLogCollector(_relay_log),

@@ -95,6 +95,10 @@ def slice_(keyspace: str, table: Table, where: str, *, reverse: bool) -> str:
     return f"{_select(keyspace, table)} WHERE {where}{order} LIMIT ?"
 
 
+def beginning(keyspace: str, table: Table) -> str:
+    return slice_(keyspace, table, equal(table.partition), reverse=False)
+
+
 def scan(keyspace: str, table: Table) -> str:
     return _select(keyspace, table)
 
@@ -135,6 +139,7 @@ MAKERS: Final[Mapping[str, Callable[[str, Table], str]]] = {
     "put_statics": put_statics,
     "delete": delete,
     "statics": statics,
+    "beginning": beginning,
     "scan": scan,
     "scan_statics": scan_statics,
     "scan_all": scan_all,

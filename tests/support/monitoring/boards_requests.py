@@ -155,6 +155,27 @@ APPVIEW = Board(
                     "reqps",
                     (rate("headrace_degraded_answers_total", "part"), "{{part}}"),
                 ),
+                graph(
+                    "Rows from a moment ago",
+                    "Share of what an AppView's requests asked of a table that needed no reading: kept for"
+                    " rows_kept_seconds, or read for another request at that moment.",
+                    "percentunit",
+                    (
+                        ratio(
+                            rate('headrace_recent_rows_lookups_total{outcome!="miss"}', "table"),
+                            rate("headrace_recent_rows_lookups_total", "table"),
+                        ),
+                        "{{table}}",
+                    ),
+                    top=1,
+                ),
+                graph(
+                    "Rows kept",
+                    "Bytes, by table, and what was put out a second for room before its time.",
+                    "bytes",
+                    ("sum by (table) (headrace_recent_rows_bytes)", "{{table}}"),
+                    (rate("headrace_recent_rows_evicted_total", "table"), "put out: {{table}}"),
+                ),
             ),
         ),
     ),

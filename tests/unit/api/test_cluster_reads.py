@@ -17,8 +17,8 @@ from ingest.identity.reasons import IdentityReason, IdentityRefused
 from schemas.errors import XrpcError
 from schemas.topics import EDGES, FANOUT, RECORDS
 from views import big_authors, posts
+from views.big_authors_read import BigAuthors
 from views.store import Progress
-from views.timeline_read import TimelineReader
 
 DID = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
 REVS = ["3kaaaaaaaaa2a", "3kaaaaaaaab2a", "3kaaaaaaaac2a"]
@@ -111,12 +111,12 @@ async def test_a_rev_is_said_once_every_view_holds_it() -> None:
     fresh, _ = waiting(store, 0.02)
     await fresh.wait(DID, REVS[0])
 
-    held = await fresh.rev(DID, None)
+    held = await fresh.rev(DID, None, None)
     store.rev, store.offset = REVS[1], 4
     await fresh.wait(DID, REVS[1])
-    still = await fresh.rev(DID, None)
+    still = await fresh.rev(DID, None, None)
     store.reached = 4
-    risen = await fresh.rev(DID, None)
+    risen = await fresh.rev(DID, None, None)
 
     assert (held, still, risen) == (REVS[0], REVS[0], REVS[1])
 
@@ -201,27 +201,24 @@ class Big:
         self.reads += 1
         return [(0, did) for did in self.dids] if partition == (0,) else []
 
-    async def get_many(self, _table, keys):
-        return [None for _ in keys]
-
     async def progress(self) -> Progress:
         raise AssertionError("the progress of a cluster is not read with every page")
 
 
 async def test_big_authors_are_read_once_for_many_pages_and_again_when_they_are_old() -> None:
     store = Big()
-    once, always = TimelineReader(store, 3_600.0), TimelineReader(store, 0.0)
+    once, always = BigAuthors(store, 3_600.0), BigAuthors(store, 0.0)
 
-    await asyncio.gather(*(once._pulled(DID) for _ in range(20)))
-    await once._pulled(DID)
+    await asyncio.gather(*(once.all() for _ in range(20)))
+    await once.all()
     shared = store.reads
     store.dids.append("did:plc:bigger")
-    await always._pulled(DID)
-    await always._pulled(DID)
+    await always.all()
+    found = await always.all()
 
     assert shared == big_authors.PARTITIONS
     assert store.reads == 3 * big_authors.PARTITIONS
-    assert always._big == {"did:plc:big", "did:plc:bigger"}
+    assert found == {"did:plc:big", "did:plc:bigger"}
 
 
 CID = "bafkreibme22gw2h7y2h7tg2fhqotaqjucnbc24deqo72b6mkl2egezxhvy"
