@@ -71,13 +71,11 @@ def registries() -> dict[str, CollectorRegistry]:
     made = {
         "canary": _registry(bare, room),
         "plc": _registry(bare, room),
-        "pds": _registry(asking, room, who, fetches, broker, queues, PdsCollector(_log, _pds)),
-        "derive": _registry(bare, room, broker, DeriveCollector(_worker)),
-        "process": _registry(
-            bare, broker, LanesCollector(_runner), RiverCollector(_river), AuditCollector(_auditor), store
-        ),
-        "firehose": _registry(bare, broker, FirehoseCollector(_reader)),
-        "appview": _registry(asking, store, fetches, RecentRowsCollector(), IdentityCollector(None, _directory, None)),
+        "pds": _registry(asking, room, who, PdsCollector(_log, _pds)),
+        "derive": _registry(bare, room, DeriveCollector(_worker)),
+        "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), AuditCollector(_auditor), store),
+        "firehose": _registry(bare, FirehoseCollector(_reader)),
+        "appview": _registry(asking, store, RecentRowsCollector(), IdentityCollector(None, _directory, None)),
         "relay": _registry(
             *(asking, room, who, RelayCollector(_relay), BackfillCollector(_backfills), TeeCollector(_tee)),
             RelayLogCollector(_relay_log),
