@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cyclopts
 
-from headrace.commands import load_archives, load_run, load_streams, load_synthesis
+from headrace.commands import load_archives, load_clean, load_run, load_streams, load_synthesis
 
 
 def groups() -> tuple[cyclopts.App, ...]:
@@ -18,6 +18,7 @@ def groups() -> tuple[cyclopts.App, ...]:
         **load_archives.COMMANDS,
         **load_synthesis.COMMANDS,
         **load_run.COMMANDS,
+        **load_clean.COMMANDS,
     }.items():
         load.command(command, name=name)
     return (load,)

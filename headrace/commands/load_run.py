@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +17,7 @@ import msgspec
 from cyclopts import Parameter
 
 from headrace.commands.common import DONE, FAILED, REFUSED, USAGE, Json, fail, show
-from headrace.load import columns, compare, federate, plan_file
+from headrace.load import columns, compare, federate, leftovers, plan_file
 from headrace.load.aim import aimed, check_faults
 from headrace.load.archive.reader import Archive
 from headrace.load.output import write_all
@@ -80,7 +79,12 @@ async def _run(plan: Plan, named: dict[str, int], *, short: bool) -> tuple[Resul
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    with tempfile.TemporaryDirectory(prefix="headrace-load-") as folder, Progress(plan.name) as progress:
+    with leftovers.new_directory() as folder, Progress(plan.name) as progress:
+        try:
+            for path in leftovers.drop_directories():
+                progress.say(f"took away {path} of a run that was killed")
+        except OSError as error:  # no reason not to run
+            progress.say(f"{error.filename} of a run that was killed stays: {error.strerror}")
         whole = Run(plan, plan.target.url, Path(folder), progress, stop, named=named, short=short)
         return await whole.result(), whole.series.judged
 

@@ -6,8 +6,7 @@ Its topics and keyspaces have a name of the run's own, and go when it ends. Does
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,8 +30,7 @@ class OwnCluster:
 
     def __init__(self, target: Target, folder: Path, settings: Mapping[str, Setting]) -> None:
         """Raises TargetError when its settings are wrong."""
-        name = f"{leftovers.PREFIX}{secrets.token_hex(4)}"
-        host, _, port = target.cql.rpartition(":")
+        name = leftovers.new_cluster()
         self._folder = folder
         self._settings: dict[str, Setting] = {
             "shards": 2,
@@ -40,9 +38,7 @@ class OwnCluster:
             **settings,
             "cluster": name,
             "cql_keyspace": name,
-            "kafka_servers": target.kafka,
-            "cql_hosts": host,
-            "cql_port": port,
+            **_reached(target.kafka, target.cql),
         }
         self._reads_others = any(name in settings for name in ("relay_crawl", "relay_upstreams"))
         self.roles: dict[str, Started] = {}
@@ -63,10 +59,11 @@ class OwnCluster:
         await self._start(self._role("appview", **plc), self._role("firehose"), *others)
         await self._start(self._role("pds", **plc, appview_url=self.roles["appview"].addresses["xrpc"]))
 
-    async def drop(self) -> None:
-        """Take away what it made in the broker and the store."""
-        await leftovers.drop_topics(kafka_settings(self._found))
-        await leftovers.drop_keyspaces(cql_settings(self._found))
+    async def drop(self) -> list[str]:
+        """Take away what it made in the broker and the store, and what killed runs did; the names of theirs."""
+        kafka, cql = kafka_settings(self._found), cql_settings(self._found)
+        await leftovers.drop_cluster(kafka.cluster, kafka, cql)
+        return await leftovers.drop_dead(kafka, cql)
 
     def _role(self, name: str, **more: Setting) -> Started:
         made = Started(name, name, self._folder / name, {**self._settings, **more}, READY_SECONDS)
@@ -78,3 +75,24 @@ class OwnCluster:
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
+
+
+async def clean(kafka: str, cql: str, named: Sequence[str]) -> list[str]:
+    """Take away what killed runs left, and clusters that are `named`; all their names.
+
+    Raises TargetError (settings that are wrong), ValueError (a name that no run chose).
+    """
+    try:
+        found = every_setting.load(_reached(kafka, cql))
+    except SettingsError as error:
+        raise TargetError(str(error)) from None
+    of_kafka, of_cql = kafka_settings(found), cql_settings(found)
+    for name in named:
+        await leftovers.drop_cluster(name, of_kafka, of_cql)
+    return [*named, *await leftovers.drop_dead(of_kafka, of_cql)]
+
+
+def _reached(kafka: str, cql: str) -> dict[str, Setting]:
+    """Settings of where both are: `kafka` and `cql` as host:port."""
+    host, _, port = cql.rpartition(":")
+    return {"kafka_servers": kafka, "cql_hosts": host, "cql_port": port}

@@ -69,6 +69,8 @@ class Run:
                 return await self._loaded(facts, plays)
         finally:
             await self._target.close()
+            for name in self._target.taken_away:
+                self._progress.say(f"took away the cluster {name} of a run that was killed")
 
     async def _start(self, plays: Plays) -> None:
         await self._target.start(await plays.serve())

@@ -33,6 +33,8 @@ class RunningTarget:
         self._started: dict[str, Started] = {}
         self._url = url
         self._expected: set[str] = set()
+        self.taken_away: list[str] = []
+        """Clusters of runs that were killed, which went with its own."""
 
     @property
     def url(self) -> str:
@@ -96,7 +98,7 @@ class RunningTarget:
         for each in self._started.values():
             await each.close()
         if self._cluster is not None:
-            await self._cluster.drop()
+            self.taken_away = await self._cluster.drop()
 
     async def do(self, fault: str, name: str) -> str:
         """Do a fault; the words for what was done. Raises TargetError when it cannot be started again."""
