@@ -95,6 +95,7 @@ class Step:
             await overlay.load(TABLE, keys)
         else:
             await self._before(asked, overlay)
+        self._of_before(asked, firsts, counted)
         for name, prefixes in firsts.items():
             await overlay.load_firsts(plan.views[name].table, prefixes)
         for name, partitions in counted.items():
@@ -103,6 +104,24 @@ class Step:
             if merging.merge and merged:
                 await overlay.load(merging.table, merged)
         return ready
+
+    def _of_before(self, asked: Iterable[Asked], firsts: dict[str, list[Key]], counted: dict[str, list[Key]]) -> None:
+        """What the values before will ask: first rows are read before the counts that they decide."""
+        plan = self._plan
+        for entry, _ in asked:
+            feeds = plan.direct.get(entry.collection, ())
+            if not any(feed.first is not None or feed.tally is not None for feed in feeds):
+                continue
+            row = self._overlay.known(TABLE, (entry.did, entry.collection, entry.rkey))
+            before = None if row is UNREAD or row is None else self._decoder.before(row)
+            if before is None:
+                continue
+            for feed in feeds:
+                if feed.tally is not None:
+                    counted.setdefault(feed.name, []).extend(partition for partition, _ in feed.tally(before))
+                if feed.first is not None:
+                    size = feed.table.key_size - 1
+                    firsts.setdefault(feed.name, []).extend(row[:size] for row in feed.rows(before))
 
     async def take(self, entry: Derived, record: Record | None, invalid: str) -> None:
         self._offset = entry.offset

@@ -6,7 +6,9 @@ a predecessor had half done, and a predecessor that does not know yet that it is
 
 1. A table is kept only if what follows from its values needs nothing else of the store. `recent_by_author` counts by
    the rows beside; and `followers` says to it whether follows behind a post were folded in before, which two that
-   overlap must see alike (EXACTNESS 11). Both are read anew each time.
+   overlap must see alike (EXACTNESS 11). Both are read anew each time. And a count that first rows decide is never
+   older than they: a partition whose first rows were asked for gives its statics anew, as a zombie may have written
+   both, and not yet the before-images that would tell (`applied` then says what is counted already).
 2. Where a before-image shows that somebody was here already (`processors.lanes.before`), a whole batch is read anew,
    and what was known before it is forgotten: an entry that is done already changes rows which are not looked at then.
 3. A lane that began with an empty view knows what is not there: whatever it has not written or seen. A predecessor's
@@ -35,6 +37,7 @@ _FILTER_BYTES: Final = 1 << 24
 _ANEW: Final = {followers.TABLE, recent_by_author.TABLE}
 STATICS: Final = frozenset(view.table for view in views.ALL if view.table.statics and view.table not in _ANEW)
 FIRSTS: Final = frozenset(view.table for view in views.ALL if view.first)
+_COUNTED_FIRSTS: Final = FIRSTS & STATICS
 MERGED: Final = frozenset(view.table for view in views.ALL if view.merge)
 
 _UNKNOWN: Final[Any] = object()
@@ -91,6 +94,8 @@ class Known:
         self._old: dict[tuple[Table, Key], Row | None] = {}
         size = max(1 << 16, _FILTER_BYTES >> (shards - 1).bit_length())
         self._there = Filter(size) if empty else None
+        self._stale: set[tuple[Table, Key]] = set()
+        """Statics of partitions whose first rows the batch in hand has asked for."""
         self.doubtful = False
         """The batch in hand has met with what somebody ahead of this lane has written."""
         self.asked = 0
@@ -124,12 +129,16 @@ class Known:
         if self.doubtful:
             self.asked += len(keys)
             return await read(table, keys)
-        found = [self._find((table, key)) for key in keys]
+        stale = self._stale
+        found = [_UNKNOWN if stale and (table, key) in stale else self._find((table, key)) for key in keys]
         missing = [place for place, row in enumerate(found) if row is _UNKNOWN]
         self.spared += len(keys) - len(missing)
         if missing:
             self.asked += len(missing)
             answers = await read(table, [keys[place] for place in missing])
+            if table in _COUNTED_FIRSTS and read == self._store.get_many:
+                size = table.partition_size
+                stale.update((table, keys[place][:size]) for place in missing)
             for place, row in zip(missing, answers, strict=True):
                 found[place] = row
         return found
@@ -148,6 +157,7 @@ class Known:
     def learn(self, overlay: Overlay) -> None:
         """Take over what a batch has read and written, now that it is saved."""
         self.doubtful = False
+        self._stale.clear()
         for table in MERGED:
             self._learn(table, overlay.known_rows(table))
         for table in FIRSTS:

@@ -18,7 +18,7 @@ from schemas import records_codec
 from schemas.lexicon import load
 from schemas.topics import EDGES, FANOUT, RECORDS
 from views import ALL
-from views.cql.order import waves
+from views.cql.order import Partitions, waves
 from views.store import Batch, Progress
 from views.store_sqlite import SqliteStore
 from views.view import FanoutSettings
@@ -53,20 +53,26 @@ class Torn(SqliteStore):
         for number, wave in enumerate(waves(batch)):
             if self.tear == number:
                 self._die()
-            part = Batch({}, {}, {}, {})
-            for table, partition, rows, statics in wave:
-                for key, row in rows.items():
-                    version = batch.versions[table][partition][key]
-                    if self._newer((table, partition, key), (version, row is not None)):
-                        part.rows.setdefault(table, {}).setdefault(partition, {})[key] = row
-                if statics is not None:
-                    version = batch.static_versions[table][partition]
-                    if self._newer((table, partition), (version, True)):
-                        part.statics.setdefault(table, {})[partition] = statics
-            await super().apply(part)
+            await self.write(batch, wave)
         if self.tear is not None:
             self._die()
-        # One partition, at the version of its position: what a zombie saves changes nothing that is newer.
+        await self.save(batch)
+
+    async def write(self, batch: Batch, partitions: Partitions) -> None:
+        part = Batch({}, {}, {}, {})
+        for table, partition, rows, statics in partitions:
+            for key, row in rows.items():
+                version = batch.versions[table][partition][key]
+                if self._newer((table, partition, key), (version, row is not None)):
+                    part.rows.setdefault(table, {}).setdefault(partition, {})[key] = row
+            if statics is not None:
+                version = batch.static_versions[table][partition]
+                if self._newer((table, partition), (version, True)):
+                    part.statics.setdefault(table, {})[partition] = statics
+        await super().apply(part)
+
+    async def save(self, batch: Batch) -> None:
+        """One partition, at the version of its position: what a zombie saves changes nothing that is newer."""
         (place,) = batch.vector
         position = (batch.vector[place], True)
         rises = {place: at for place, at in batch.vector.items() if self._newer(("position", place), position)}
