@@ -3,11 +3,12 @@
 What an account's own records make is computed anew, alone, over a store that holds nothing; then
 1. every row it makes is in the views as computed, also under others' subjects;
 2. the partitions of its own hold no other row, also where it makes none, and their counts are the computed ones;
-3. under a few of the subjects it touches, and among its followers, the counts are the number of rows, and each row's
-   record is live.
+3. under a few of the subjects it touches, and among the followers of itself and of a few whom it follows, the counts
+   are the number of rows, and each row's record is live.
 So a row lost, left over or changed is found from the side of whoever made it, a count from the side of its subject.
-Not covered: tables that depend on order between shards (`processors.digest.ORDER_DEPENDENT`), single rows and counts of
-accounts and records that the log knows nothing of, accounts and subjects above the bounds below.
+Not covered: tables that depend on order between shards (`processors.digest.ORDER_DEPENDENT`), accounts and subjects
+above the bounds below, and rows and counts that nothing in the log leads to: of a subject that the log does not hold
+and that nobody likes, reposts, answers, quotes or follows any more.
 
 A difference counts when it is the same twice, the views having passed in between all that the first rested on, and
 nothing having changed meanwhile that could make it come and go: neither the account's entries, nor a counted
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -35,9 +36,11 @@ from views.view import View
 
 ENTRIES_MOST: Final = 5_000  # entries of one account
 SUBJECTS_MOST: Final = 8  # subjects whose interactions are counted
+FOLLOWED_MOST: Final = 3  # accounts that it follows whose followers are counted
 MEMBERS_MOST: Final = 2_000  # rows of one partition that are counted
 Reached = Callable[[int, int, float], Awaitable[bool]]
 Spend = Callable[[int], Awaitable[None]]
+_T = TypeVar("_T", bound=Any)
 
 _ATTEMPTS: Final = 6
 _AT_ONCE: Final = 100  # rows asked for in one call
@@ -168,11 +171,16 @@ class Auditor:
                 own_rows += await self._statics(table, {**none, **batch.statics.get(table, {})}, store)
         places = _places(entries)
         found = [_Found(each, places) for each in own_rows]
-        subjects = sorted({*batch.rows.get(posts.TABLE, {}), *batch.rows.get(interactions.TABLE, {})})
-        for subject in random.Random(seed).sample(subjects, min(SUBJECTS_MOST, len(subjects))):  # noqa: S311 - no secret
-            found += await self._counted(interactions.TABLE, subject, [subject], 1, store)
-        buckets = [(did, bucket) for bucket in range(followers.BUCKETS)]
-        found += await self._counted(followers.TABLE, buckets[0], buckets, None, store)
+        dice = random.Random(seed)  # noqa: S311 - no secret
+        subjects = _some(
+            {*batch.rows.get(posts.TABLE, {}), *batch.rows.get(interactions.TABLE, {})}, SUBJECTS_MOST, dice
+        )
+        for subject in subjects:
+            found += await self._counted(interactions.TABLE, (subject,), [(subject,)], 1, store)
+        followed = {partition[0] for partition in batch.rows.get(followers.TABLE, {})} - {did}
+        for each in (did, *_some(followed, FOLLOWED_MOST, dice)):
+            buckets = [(each, bucket) for bucket in range(followers.BUCKETS)]
+            found += await self._counted(followers.TABLE, buckets[0], buckets, None, store)
         return found
 
     async def _rows(self, table: Table, rows: Sequence[Row], store: Reads) -> list[Difference]:
@@ -223,8 +231,8 @@ class Auditor:
             some = await store.slice(table, partition, limit=MEMBERS_MOST + 1)
             await self._spend(len(some) + 1)
             rows += some
-        if len(rows) > MEMBERS_MOST:
-            return []
+            if len(rows) > MEMBERS_MOST:
+                return []
         counts = [0] * (len(table.statics) - 1)
         for row in rows:
             counts[0 if kind_at is None else row[kind_at]] += 1
@@ -243,6 +251,12 @@ class Auditor:
                     line = lines.of_row(row)
                     found.append(Difference(table.name, line.key, False, None, line.row))
         return found
+
+
+def _some(things: Collection[_T], most: int, dice: random.Random) -> list[_T]:
+    """The same ones of the same things, while the dice are."""
+    ordered = sorted(things)
+    return dice.sample(ordered, min(most, len(ordered)))
 
 
 def _places(entries: Sequence[Derived]) -> tuple[int, ...]:

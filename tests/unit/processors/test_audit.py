@@ -20,13 +20,18 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 STEPS = 300
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def network(tmp_path_factory):
-    made = await FastNetwork(tmp_path_factory.mktemp("audited"), dids(5), 4).open()
+async def made_network(directory, seed):
+    made = await FastNetwork(directory, dids(5), 4).open()
     await made.begin()
-    for step in RandomNetwork(random.Random(8), made.dids, made.now, Habits(gate=8, take_down=6)).steps(STEPS):
+    for step in RandomNetwork(random.Random(seed), made.dids, made.now, Habits(gate=8, take_down=6)).steps(STEPS):
         await made.do(step)
     await made.settle()
+    return made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def network(tmp_path_factory):
+    made = await made_network(tmp_path_factory.mktemp("audited"), 8)
     yield made
     await made.close()
 
@@ -34,6 +39,7 @@ async def network(tmp_path_factory):
 @pytest_asyncio.fixture(loop_scope="module")
 async def auditor(network, monkeypatch):
     monkeypatch.setattr(audit, "SUBJECTS_MOST", 1_000)  # chance is for large networks
+    monkeypatch.setattr(audit, "FOLLOWED_MOST", 1_000)
     accounts = SqliteAccounts(network.directory / "log.sqlite")
     yield Auditor(accounts, ALL)
     await accounts.close()
@@ -114,6 +120,35 @@ async def test_a_corrupted_row_is_counted_and_named(auditor, network, table, sta
     connection.close()
     assert auditor.divergent == len(found) >= 1
     assert {each.view for each in found} == {table}
+
+
+@pytest.mark.parametrize("seed", [7, 9])
+async def test_every_count_that_anything_leads_to_is_audited(tmp_path, monkeypatch, seed):
+    """All at once: each names itself. Left out are counts of what the log does not hold, with no member left."""
+    monkeypatch.setattr(audit, "SUBJECTS_MOST", 1_000)
+    monkeypatch.setattr(audit, "FOLLOWED_MOST", 1_000)
+    network = await made_network(tmp_path, seed)
+    accounts = SqliteAccounts(tmp_path / "log.sqlite")
+    auditor, connection = Auditor(accounts, ALL), apsw.Connection(str(tmp_path / "views0.sqlite"))
+    expected = set()
+    for table in (view.table for view in ALL if view.table.statics and view.name not in ORDER_DEPENDENT):
+        first, count = table.partition[0].name, table.statics[0].name
+        members = {row[0] for row in connection.execute(f'SELECT DISTINCT {first} FROM "{table.name}"')}
+        held = members | set(network.dids) | {row[0] for row in connection.execute("SELECT uri FROM posts")}
+        for row in connection.execute(f'SELECT * FROM "{table.name}__statics"'):
+            if row[0] in held:
+                expected.add((table.name, row[: table.partition_size]))
+        connection.execute(f'UPDATE "{table.name}__statics" SET {count}={count}+1')
+
+    found = await everything(auditor, network)
+
+    connection.close()
+    await accounts.close()
+    await network.close()
+    named = {(each.view, each.key) for each in found if each.statics}
+    assert named == expected
+    assert len(expected) > 30
+    assert {view for view, _ in expected} >= {"followers", "interactions", "follows_by_actor", "author_feed"}
 
 
 async def test_a_row_that_nothing_in_the_log_makes_is_named(auditor, network):
