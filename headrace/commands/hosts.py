@@ -131,7 +131,7 @@ def unban_domain(
 
 
 def groups() -> tuple[cyclopts.App, ...]:
-    hosts = cyclopts.App(name="hosts", help="Hosts that a relay reads (`headrace relay`), for its operator.")
+    hosts = cyclopts.App(name="hosts", help="Hosts that a relay reads (`headrace relay`, or `headrace up --crawl`).")
     for command in (add, ban, unban, disconnect, limits, ban_domain, unban_domain):
         hosts.command(command)
     hosts.command(list_, name="list")
@@ -161,6 +161,8 @@ def _no_relay(error: AnsweredError) -> AnsweredError:
     """A server without these paths is no relay; a relay names what it does not know."""
     if error.status in (404, 405) and error.name in ("NotFound", "an answer without a reason", "MethodNotAllowed"):
         return AnsweredError(
-            error.status, "NotARelay", "this server has no hosts to manage: name one of `headrace relay`"
+            error.status,
+            "NotARelay",
+            "this server reads no hosts: name one of `headrace relay`, or of `headrace up --crawl`",
         )
     return error

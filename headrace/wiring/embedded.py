@@ -21,6 +21,7 @@ from api.auth import Authenticator
 from api.firehose import FirehoseHub
 from api.fresh import ReadYourWrites
 from api.metrics import HttpMetrics
+from api.relay import operators
 from api.xrpc import Services
 from headrace import backfill_hooks
 from headrace.auditing import audit
@@ -137,15 +138,22 @@ class Network(Running):
             pds=pds,
             resolver=resolver,
         )
+        relay = None
+        if wiring_relay.is_wanted(settings):
+            ours = wiring_relay.own_names(settings, (xrpc_socket,))
+            relay = await wiring_relay.crawl(self, settings, log=log, resolver=resolver, hosted=pds.hosts, ours=ours)
+        authenticator = Authenticator(pds.tokens, resolver, shared.audiences(config), config.admin_token)
+        asked, told = ({}, {}) if relay is None else operators.hosts(relay, relay, authenticator)
         dispatcher = await shared.serve_public(
             self,
             settings,
             services,
             xrpc_socket,
-            authenticator=Authenticator(pds.tokens, resolver, shared.audiences(config), config.admin_token),
+            authenticator=authenticator,
             pds=apps.PDS,
             views=apps.VIEWS,
-            pages=well_known.pages(services, pds.local_handle),
+            pages={**well_known.pages(services, pds.local_handle), **asked},
+            actions=told,
             prefixes={images.PREFIX: images.handler(pds)},
         )
 
@@ -155,10 +163,6 @@ class Network(Running):
 
         generations.switched = switched
         self.callback(hub.close)
-        relay = None
-        if wiring_relay.is_wanted(settings):
-            ours = wiring_relay.own_names(settings, (xrpc_socket,))
-            relay = await wiring_relay.crawl(self, settings, log=log, resolver=resolver, hosted=pds.hosts, ours=ours)
         feed = self.ingest = partial(take_upload, log=log, resolver=resolver, hosted=pds.hosts, metrics=metrics)
         await shared.serve_ops(
             self,

@@ -146,20 +146,26 @@ def test_an_operator_lists_shows_hides_and_deletes_accounts(network: Network, tm
     assert (relay.returncode, "headrace relay" in relay.stderr) == (3, True)
 
 
-@pytest.fixture
-def relay(network: Network, tmp_path: Path) -> Iterator[Role]:
-    """`headrace relay` on free ports, with the network's directory of identities."""
-    settings = {"plc_url": network.plc_url, "allow_private_addresses": "true", "relay_port": "0"}
-    running = Role("relay", tmp_path / "relay", settings)
+@pytest.fixture(params=["relay", "up"])
+def relay(request: pytest.FixtureRequest, network: Network, tmp_path: Path) -> Iterator[Path]:
+    """The directory of one that runs on free ports, with the network's directory of identities."""
+    settings = {"plc_url": network.plc_url, "allow_private_addresses": "true"}
+    directory = tmp_path / "relay"
+    running: Role | Network = Role("relay", directory, {**settings, "relay_port": "0"})
+    if request.param == "up":
+        directory.mkdir()
+        (directory / "relay.sqlite").touch()  # one that has read hosts, and knows of none now
+        running = Network(directory, settings=settings)
     try:
-        yield running.start()
+        running.start()
+        yield directory
     finally:
         running.kill()
 
 
-def test_an_operator_adds_limits_and_bans_hosts(network: Network, relay: Role) -> None:
+def test_an_operator_adds_limits_and_bans_hosts(network: Network, relay: Path) -> None:
     name = f"localhost:{network.url.rpartition(':')[2]}"
-    at = ("--data", relay.directory)
+    at = ("--data", relay)
 
     def hosts() -> dict[str, dict]:
         done = headrace("hosts", "list", "--json", *at)
