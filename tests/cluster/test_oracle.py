@@ -13,11 +13,12 @@ import random
 import pytest
 
 from ingest.log_kafka.client import KafkaSettings
+from tests.bench.cluster_parts import as_an_appview
 from tests.oracle.answers import Answers
 from tests.oracle.compare import Comparison, Watch
 from tests.oracle.run import HABITS
-from tests.support.asking import InProcess
 from tests.support.cluster_river import river
+from tests.support.cql_store import driver
 from tests.support.crowd import Crowd, Member
 from tests.support.fast_network import TIGHT
 from views.store_scylla import CqlSettings, ScyllaStore
@@ -52,7 +53,7 @@ async def test_networks_that_share_a_cluster_are_each_what_their_model_says(
     directory, kafka_servers, cql_address, cluster_name
 ):
     kafka = KafkaSettings(servers=kafka_servers, cluster=cluster_name)
-    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name)
+    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name, driver=driver())
     crowd = await Crowd(directory, SHARDS).open()
     try:
         await crowd.live(range(FIRST_SEED, FIRST_SEED + NETWORKS), STEPS, HABITS)
@@ -86,7 +87,7 @@ class Drawn(Comparison):
 
 async def compared(store: ScyllaStore, members: list[Member]) -> Watch:
     """Every network before somebody of it, every fifth before nobody too, so many networks at once."""
-    network, watch, gate = InProcess(store), Watch(), asyncio.Semaphore(AT_ONCE)
+    network, watch, gate = as_an_appview(store), Watch(), asyncio.Semaphore(AT_ONCE)
 
     async def one(member: Member) -> None:
         dice = random.Random(member.number)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from copy import copy
+
 import orjson
 import pytest
 from multidict import MultiDict
@@ -16,6 +19,7 @@ from schemas.lexicon import load
 from schemas.syntax import Did
 from tests.support.cql_views import TestsStore
 from views.cql.lookup import grouped
+from views.store_recent import RecentStore
 
 IMAGES = "https://img.example"
 ENDPOINTS = {endpoint.nsid: endpoint for endpoint in apps.VIEWS}
@@ -39,6 +43,10 @@ class Counting:
         self.keys += len(grouped(table, keys))
         return await self._store.get_many(table, keys)
 
+    async def beginnings(self, table, partitions, *, limit):
+        self.keys += len(partitions)
+        return [await self._store.slice(table, partition, limit=limit) for partition in partitions]
+
     async def statics(self, table, partitions):
         self.keys += len(partitions)
         return await self._store.statics(table, partitions)
@@ -49,11 +57,26 @@ class Counting:
 
 
 class AppView:
-    def __init__(self, store, **more):
+    """`kept`: seconds for which rows are kept between requests, by the clock `now`.
+
+    On a cluster's store they are kept, and each request demands what is newer than it.
+    """
+
+    def __init__(self, store, *, kept=0.0, now=time.monotonic, **more):
         self.store = Counting(store)
-        if isinstance(store, TestsStore):
+        self._newer = isinstance(store, TestsStore)
+        if self._newer:
             more.setdefault("in_time", REMOTE)
-        self.services = Services(appview=AppViewReader(self.store, IMAGES, **more))
+            kept = kept or 1.0
+        rows = RecentStore(self.store, kept, now=now) if kept else self.store
+        self._now = now
+        self.services = Services(appview=AppViewReader(rows, IMAGES, **more), fresh=None)
+
+    def since(self, moment):
+        """For a request that is shown nothing older."""
+        other = copy(self)
+        other.services = self.services.since(moment)
+        return other
 
     async def get(self, nsid, viewer=None, **query):
         return orjson.loads(await self.raw(nsid, viewer, **query))
@@ -64,7 +87,8 @@ class AppView:
         for name, value in query.items():
             for each in value if isinstance(value, list) else [value]:
                 params.add(name, str(each).lower() if isinstance(each, bool) else str(each))
-        ctx = Ctx(nsid, self.services, params=method.params(params), viewer=viewer and Did(viewer))
+        services = self.services.since(self._now()) if self._newer else self.services
+        ctx = Ctx(nsid, services, params=method.params(params), viewer=viewer and Did(viewer))
         answer = await ENDPOINTS[nsid].handle(ctx)
         body = answer if isinstance(answer, bytes) else orjson.dumps(answer)
         assert b"\x00" not in body

@@ -530,7 +530,11 @@ async def test_a_page_of_posts_is_four_slices_and_five_statements_an_item(world,
 async def test_statements_at_once_and_rows_from_memory_give_the_same_bytes(world, store, appview):
     people, said = busy(world)
     await world.run()
-    others = AppView(store, together=at_once(4), in_time=REMOTE), AppView(CachedStore(store))
+    others = (
+        AppView(store, together=at_once(4), in_time=REMOTE),
+        AppView(CachedStore(store)),
+        AppView(store, together=at_once(4), in_time=REMOTE, kept=3_600.0),
+    )
 
     for nsid, query in ((TIMELINE, {}), (AUTHOR, {"actor": people[3]}), (POSTS, {"uris": said[-25:]})):
         for viewer in (A, people[0]):
