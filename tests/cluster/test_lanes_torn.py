@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.cql_store import drop_all
+from tests.support.cql_store import driver, drop_all
 from tests.support.torn_like import torn_and_redone
 from views.interactions import TABLE
 from views.store_scylla import CqlSettings, ScyllaStore
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 @pytest.mark.parametrize("versions", [True, False])
 async def test_a_like_that_was_taken_back_stays_away_when_its_batch_is_redone(cql_address, cluster_name, versions):
     """With the last writer winning it comes back: so this could fail."""
-    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name)
+    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name, driver=driver())
     generation = "versions" if versions else "clock"
     store = await ScyllaStore.open(cql, generation, [TABLE], create=True)
     try:

@@ -25,7 +25,7 @@ from tests.support.cluster_views import (
     same_timelines,
     topics,
 )
-from tests.support.cql_store import drop_all
+from tests.support.cql_store import driver, drop_all
 from views.store_scylla import CqlSettings, ScyllaStore
 
 pytestmark = pytest.mark.cluster
@@ -87,7 +87,7 @@ async def until(condition: Callable[[], bool], seconds: float = 90.0) -> None:
 @pytest.fixture
 def settings(kafka_servers, cql_address, cluster_name):
     kafka = KafkaSettings(servers=kafka_servers, cluster=cluster_name)
-    return kafka, CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name)
+    return kafka, CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name, driver=driver())
 
 
 @pytest.mark.parametrize("kind", ["plain", "faust"])
@@ -131,7 +131,7 @@ async def test_workers_end_by_themselves_when_the_broker_is_away(tmp_path, own_s
     """Both kinds in one group; none listens anywhere, and none fills the log while nobody answers."""
     stack = own_stack(brokers=1, stores=0)
     kafka = KafkaSettings(servers=stack.servers, cluster=cluster_name)
-    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name)
+    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name, driver=driver())
     await topics(kafka, SHARDS, "away")
     store = await ScyllaStore.open(cql, "away", TABLES, create=True)
     network = await made_network(tmp_path, 5, shards=SHARDS, steps=60)

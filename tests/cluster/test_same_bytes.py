@@ -22,6 +22,7 @@ from tests.oracle.compare import Comparison, Watch
 from tests.oracle.run import HABITS
 from tests.support.asking import InProcess
 from tests.support.cluster_river import river
+from tests.support.cql_store import driver
 from tests.support.crowd import Crowd
 from tests.support.derive_world import World, check
 from tests.support.fast_network import TIGHT
@@ -45,7 +46,7 @@ CASES = {"one_shard": (1, UNCUT, ALL), "four_shards": (4, TIGHT, comparable(ALL)
 async def test_both_modes_make_the_same_of_the_same_entries(directory, kafka_servers, cql_address, cluster_name, case):
     shards, settings, views = CASES[case]
     kafka = KafkaSettings(servers=kafka_servers, cluster=f"{cluster_name}{shards}")
-    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=f"{cluster_name}{shards}")
+    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=f"{cluster_name}{shards}", driver=driver())
     crowd = await Crowd(directory, shards).open()
     store = SqliteStore(directory / "views.sqlite", [view.table for view in ALL])
     runner = EmbeddedRunner(crowd.log, store, ALL, settings)

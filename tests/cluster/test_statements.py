@@ -16,7 +16,7 @@ from tests.bench.cluster_parts import Asked
 from tests.bench.cluster_world import MeasuredWorld
 from tests.conftest import vectors_root
 from tests.support.cluster_views import GENERATION, TABLES
-from tests.support.cql_store import drop_all
+from tests.support.cql_store import driver, drop_all
 from tests.support.lane_rig import MemoryHops, Rig
 from views.store_scylla import CqlSettings, ScyllaStore
 from views.view import FanoutSettings
@@ -30,7 +30,7 @@ EVENTS = 300
 
 @pytest.fixture
 async def store(cql_address, cluster_name):
-    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name)
+    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name, driver=driver())
     made = await ScyllaStore.open(cql, GENERATION, TABLES, create=True)
     yield made
     await made.close()

@@ -1,4 +1,4 @@
-"""The store's contract over acsylla: in a process of its own, as this driver leaves sockets behind it on every loop."""
+"""What holds over scylla-driver holds over acsylla: in processes of their own, as it leaves sockets on every loop."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from tests.support.cql_store import DRIVER
 from tests.support.network import _die_with_parent
 from tests.support.stack import CQL
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
+SUITES = {
+    "contract": ("-k", "cql", "tests/contracts/test_store.py"),
+    "writers": tuple(f"tests/cluster/test_{name}.py" for name in ("store_versions", "lanes_torn", "statements")),
+    "sessions": tuple(f"tests/cluster/test_{name}.py" for name in ("store_session", "store_tls")),
+    "faults": ("tests/cluster/test_store_faults.py",),
+}
 
 
-async def test_the_contract_of_the_store_holds_over_acsylla(cql_address):
+@pytest.mark.parametrize("suite", SUITES)
+async def test_acsylla_holds_what_the_store_promises(cql_address, suite):
     host, port = cql_address
-    arguments = ("-m", "pytest", "-q", "-W", "ignore", "-k", "cql", "tests/contracts/test_store.py")
 
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *arguments,
+        *(sys.executable, "-m", "pytest", "-q", "-W", "ignore"),
+        *SUITES[suite],
         cwd=ROOT,
         env={**os.environ, CQL: f"{host}:{port}", DRIVER: "acsylla"},
         stdout=asyncio.subprocess.PIPE,

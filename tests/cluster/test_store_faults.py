@@ -8,9 +8,11 @@ import pytest
 
 from tests.support import cql_store
 from tests.support.cql_store import versioned
+from views.cql.session import CqlSession
 from views.store import Batch
 from views.store_scylla import StoreUnavailableError
 from views.table import APPLIED, Table, integer, text
+from views.versions import PUT, version
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
 
@@ -99,3 +101,51 @@ async def test_a_store_that_stays_away_is_told_to_whoever_asked(stack, settings)
                 await store.get_many(COUNTED, [("k1", 1)])
         finally:
             await asyncio.to_thread(node.resume)
+
+
+async def test_what_was_cut_off_comes_late_and_undoes_nothing(stack, settings):
+    """A lane that is given up is cancelled, and what it had sent is still on its way when the next one writes."""
+    (node,) = stack.cql
+    older, newer = counted(1_000), counted(1_001)
+    older.statics[COUNTED] = dict.fromkeys(older.statics[COUNTED], (-1, 1_000))
+    async with cql_store.opened(settings, (COUNTED,)) as store, cql_store.opened(settings, (COUNTED,)) as other:
+        for each in (store, other):  # prepares its statements
+            await each.apply(counted(999))
+        await asyncio.to_thread(node.pause)
+        try:
+            giving_up = asyncio.create_task(store.apply(older))
+            await asyncio.sleep(0.2)  # time to reach the socket; were it too short, the last assertion says so
+            giving_up.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await giving_up
+        finally:
+            await asyncio.to_thread(node.resume)
+        await other.apply(newer)
+
+        async def landed():
+            return [row for row in await other.get_many(COUNTED, [("k1", 1_000)]) if row]
+
+        async with asyncio.timeout(30):
+            while not await landed():  # noqa: ASYNC110 - it is on its way through another process
+                await asyncio.sleep(0.02)
+        assert await other.statics(COUNTED, [(f"k{n}",) for n in range(ROWS)]) == [(1_001, 1_001)] * ROWS
+
+
+async def test_what_is_asked_again_has_the_version_that_it_had(stack, settings):
+    (node,) = stack.cql
+    async with cql_store.opened(settings, (COUNTED,)) as store:
+        await store.apply(counted(2_000))
+        await asyncio.to_thread(node.pause)
+        writing = asyncio.create_task(store.apply(counted(2_001)))
+        await _until(lambda: store.repeated > 0)
+        await asyncio.to_thread(node.resume)
+        await writing
+
+    session = await CqlSession.connect(settings)
+    try:
+        rows = await session.admin(
+            f'SELECT k, writetime(n) FROM {settings.keyspace}_{cql_store.GENERATION}."{COUNTED.name}"'
+        )
+    finally:
+        await session.close()
+    assert {at for _, at in rows} == {version(settings.epoch, 2_001, PUT)}

@@ -20,6 +20,10 @@ DRIVER = "HEADRACE_TEST_CQL_DRIVER"
 """What carries rows in the tests of a process; acsylla leaves sockets behind, so it has processes of its own."""
 
 
+def driver():
+    return os.environ.get(DRIVER, "scylla-driver")
+
+
 def settings_of(address, **changes):
     """Settings of a keyspace that no other test has; names the address (host, port)."""
     host, port = address
@@ -28,7 +32,7 @@ def settings_of(address, **changes):
         port=port,
         keyspace="t" + secrets.token_hex(5),
         consistency="LOCAL_ONE",
-        driver=os.environ.get(DRIVER, "scylla-driver"),
+        driver=driver(),
     )
     return replaced(made, **changes)
 

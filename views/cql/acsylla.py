@@ -16,7 +16,17 @@ import acsylla
 from acsylla import errors
 
 from schemas.errors import InvariantError
-from views.cql.session import FIRST_PAUSE, IN_FLIGHT, LONGEST_PAUSE, CqlSettings, Prepared, Statement, away
+from views.cql.session import (
+    FIRST_PAUSE,
+    IN_FLIGHT,
+    LONGEST_PAUSE,
+    PAGE_PATIENCE,
+    CqlSettings,
+    Prepared,
+    Statement,
+    away,
+    closed,
+)
 from views.table import Row
 
 _OURS: Final = (
@@ -24,6 +34,27 @@ _OURS: Final = (
     errors.CassErrorServerSyntaxError,
     errors.CassErrorServerUnauthorized,
 )
+# What the store could not say yes to, or what did not reach it. Anything else is raised as it is.
+_AGAIN: Final = (
+    errors.CassErrorLibRequestTimedOut,
+    errors.CassErrorLibNoHostsAvailable,
+    errors.CassErrorLibNoStreams,
+    errors.CassErrorLibRequestQueueFull,
+    errors.CassErrorLibWriteError,
+    errors.CassErrorLibUnexpectedResponse,
+    errors.CassErrorLibUnableToConnect,
+    errors.CassErrorLibUnableToSetKeyspace,
+    errors.CassErrorServerServerError,
+    errors.CassErrorServerOverloaded,
+    errors.CassErrorServerIsBootstrapping,
+    errors.CassErrorServerUnavailable,
+    errors.CassErrorServerUnprepared,
+    errors.CassErrorServerReadTimeout,
+    errors.CassErrorServerReadFailure,
+    errors.CassErrorServerWriteTimeout,
+    errors.CassErrorServerWriteFailure,
+)
+_TOLD: Final = (*_AGAIN, *_OURS)
 
 _CLOSE_SECONDS: Final = 10.0
 _BATCH: Final = type(acsylla.create_batch_unlogged())  # its public name is a base class that nothing inherits from
@@ -46,6 +77,7 @@ class AcsyllaSession:
         self._settings = settings
         self._home = () if everywhere else None
         self._gate = asyncio.Semaphore(IN_FLIGHT)
+        self._closed = False
         self.repeated = 0
         """Statements that were asked again."""
 
@@ -75,7 +107,8 @@ class AcsyllaSession:
         return cls(await cluster.create_session(), settings, everywhere=everywhere)
 
     async def close(self) -> None:
-        """What is still out is waited for, but not for long."""
+        """What is still out is waited for, but not for long; nothing is asked again."""
+        self._closed = True
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._session.close()
@@ -101,10 +134,18 @@ class AcsyllaSession:
         """As `CqlSession.run`."""
         if len(statements) == 1:
             return [await self._all(statements[0])]
-        return list(await asyncio.gather(*map(self._all, statements)))
+        tasks = [asyncio.create_task(self._all(statement)) for statement in statements]
+        try:
+            return await asyncio.gather(*tasks)
+        except BaseException:
+            # Whoever asked has given up: what waits is not asked, what failed is not asked again.
+            for task in tasks:
+                task.cancel()
+            raise
 
     async def pages(self, statement: Statement) -> AsyncIterator[list[Row]]:
         """As `CqlSession.pages`."""
+        statement.set_timeout(PAGE_PATIENCE * self._settings.timeout)
         while True:
             result = await self._acknowledged(lambda: self._session.execute(statement))
             yield [tuple(row.as_list()) for row in result]
@@ -127,9 +168,11 @@ class AcsyllaSession:
             return rows
 
     async def _acknowledged(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        if self._closed:
+            raise closed()
         try:
             return await call()
-        except errors.CassException as error:
+        except _TOLD as error:
             return await self._again(call, error)
 
     async def _again(self, call: Callable[[], Awaitable[Any]], error: Exception) -> Any:
@@ -143,10 +186,12 @@ class AcsyllaSession:
                 raise away(waited, error) from error
             self.repeated += 1
             await asyncio.sleep(pause)
+            if self._closed:
+                raise closed() from error
             pause = min(2 * pause, LONGEST_PAUSE)
             try:
                 return await call()
-            except errors.CassException as again:
+            except _TOLD as again:
                 error = again
 
 

@@ -56,6 +56,7 @@ _AT_ONCE: Final = 31  # sending one costs the loop 0.1 to 0.2 ms: others have th
 _ROWS: Final = "rows"  # answers are tuples; the driver's own questions want names
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 2.0
+PAGE_PATIENCE: Final = 6  # times as long as another statement: a page of a scan
 _ADMIN_SECONDS: Final = 60.0
 _AGAIN: Final = (
     OperationTimedOut,
@@ -161,6 +162,7 @@ class CqlSession:
         self._in_flight = 0
         self._arrived: deque[tuple[_Item, list[Row] | None, Exception | None]] = deque()
         self._woken = False
+        self._closed = False
         self.repeated = 0
         """Statements that were asked again."""
 
@@ -188,6 +190,8 @@ class CqlSession:
         return cls(cluster, session, settings)
 
     async def close(self) -> None:
+        """Who waits for an answer is told that there is none."""
+        self._closed = True
         await asyncio.to_thread(self._cluster.shutdown)
 
     async def prepare(self, text: str, *, page_size: int | None = None) -> Prepared:
@@ -256,7 +260,7 @@ class CqlSession:
         while True:
             asked = self._ask(1)
             item = _Item(asked, 0, statement, self._settings)
-            item.timeout *= 6
+            item.timeout *= PAGE_PATIENCE
             item.page, item.paging = True, paging
             self._start(item)
             await asked.done
@@ -367,8 +371,8 @@ class CqlSession:
             if item.since is None:
                 item.since = now
             waited = now - item.since
-            if waited >= item.patience:
-                told = away(waited, error)
+            if self._closed or waited >= item.patience:
+                told = closed() if self._closed else away(waited, error)
                 told.__cause__ = error
                 done.set_exception(told)
                 return
@@ -429,6 +433,10 @@ def tls(settings: CqlSettings) -> ssl.SSLContext | None:
 
 def away(waited: float, error: BaseException) -> StoreUnavailableError:
     return StoreUnavailableError(f"the store did not acknowledge for {waited:.0f} s: {_reason(error)}")
+
+
+def closed() -> StoreUnavailableError:
+    return StoreUnavailableError("the session was closed before the store acknowledged")
 
 
 def _reason(error: BaseException) -> str:

@@ -25,11 +25,12 @@ from schemas.topics import EDGES, FANOUT, hop
 from tests.chaos.cluster.fleet import Fleet, Worker
 from tests.chaos.cluster.worker import GENERATION, Job
 from tests.chaos.cluster.world import World, until
+from tests.support.cql_store import DRIVER, replaced
 from tests.support.fast_network import TIGHT
 from tests.support.random_network import Habits
 from tests.support.stack import LONG
 from views import ALL
-from views.store_scylla import CqlSettings, ScyllaStore
+from views.store_scylla import CqlSettings, ScyllaStore, reads_fast
 
 ROLES = ("plain", "faust")
 SHARDS = 4
@@ -174,8 +175,9 @@ async def trial(
     name = "chaos" + secrets.token_hex(4)
     kafka = kafka_settings(servers, name, replication=replication)
     cql = CqlSettings(hosts=hosts, port=port, keyspace=name, replication=replication)
-    print(f"chaos: {role}, seed {seed}, {name}", flush=True)
-    job = Job(role="derive", kafka=kafka, cql=cql, shards=SHARDS, directory=str(directory), fanout=TIGHT)
+    carried = replaced(cql, driver=os.environ.get(DRIVER) or ("acsylla" if reads_fast() else "scylla-driver"))
+    print(f"chaos: {role}, seed {seed}, {name}, {carried.driver}", flush=True)
+    job = Job(role="derive", kafka=kafka, cql=carried, shards=SHARDS, directory=str(directory), fanout=TIGHT)
     (directory / "twin").mkdir()
     async with AsyncExitStack() as ending:
         ending.push_async_callback(_drop, kafka, cql)
