@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from schemas import crash
 from schemas.errors import InvariantError
+from schemas.timings import Timings
 from views.cql import lookup, text
 from views.cql import schema as cql_schema
 from views.cql.order import WAVES, waves
@@ -38,6 +39,7 @@ class ScyllaStore:
 
     def __init__(self, session: Rows, settings: CqlSettings, generation: str) -> None:
         self._session = session
+        self.reads, self.writes = Timings(), Timings()
         self._settings = settings
         self.generation = generation
         self.keyspace = cql_schema.keyspace_of(settings, generation)
@@ -84,6 +86,12 @@ class ScyllaStore:
         """Statements that the store did not acknowledge at once, ever."""
         return self._session.repeated
 
+    async def _read(self, statements: Sequence[Any]) -> list[list[Row]]:
+        return await self.reads.of(self._session.run(statements))
+
+    async def _write(self, statements: Sequence[Any]) -> list[list[Row]]:
+        return await self.writes.of(self._session.run(statements))
+
     async def get_many(self, table: Table, keys: Sequence[Key]) -> list[Row | None]:
         if not keys:
             return []
@@ -96,7 +104,7 @@ class ScyllaStore:
 
     async def _get_each(self, table: Table, width: int, keys: Sequence[Key]) -> list[Row | None]:
         bind = (await self._get(table, width)).bind
-        answers = await self._session.run([bind(key) for key in keys])
+        answers = await self._read([bind(key) for key in keys])
         if width == table.partition_size < table.key_size and table.statics:
             return [None if not rows or rows[0][width] is None else rows[0] for rows in answers]
         return [rows[0] if rows else None for rows in answers]
@@ -115,7 +123,7 @@ class ScyllaStore:
         ]
         rows: dict[Key, Row | None] = {}
         again: list[Key] = []
-        for group, limit, answer in zip(groups, limits, await self._session.run(asked), strict=True):
+        for group, limit, answer in zip(groups, limits, await self._read(asked), strict=True):
             first, cut_off = lookup.found(group, answer, limit)
             rows.update(first)
             again += cut_off
@@ -141,7 +149,7 @@ class ScyllaStore:
             return []
         statement = await self._statement(table, "statics")
         bind, width = statement.bind, table.partition_size
-        answers = await self._session.run([bind(key) for key in partitions])
+        answers = await self._read([bind(key) for key in partitions])
         return [_written(rows[0][width:]) if rows else None for rows in answers]
 
     async def slice(
@@ -164,7 +172,7 @@ class ScyllaStore:
                 cql = text.slice_(self.keyspace, table, where, reverse=reverse)
                 statement = await self._prepare(key, cql, table)
             statements.append(statement.bind((*values, limit)))
-        found = [row for rows in await self._session.run(statements) for row in rows][:limit]
+        found = [row for rows in await self._read(statements) for row in rows][:limit]
         # A partition of statics alone answers with one row that is none.
         if len(found) == 1 and table.statics and found[0][table.partition_size] is None:
             return []
@@ -175,7 +183,7 @@ class ScyllaStore:
         if not partitions or limit <= 0:
             return [[] for _ in partitions]
         statement = await self._statement(table, "beginning")
-        answers = await self._session.run([statement.bind((*partition, limit)) for partition in partitions])
+        answers = await self._read([statement.bind((*partition, limit)) for partition in partitions])
         if not table.statics:
             return answers
         place = table.partition_size
@@ -192,14 +200,14 @@ class ScyllaStore:
         for number in range(WAVES):
             first, last = planned[number]
             # Of a partition too large for one mutation: what must not be seen before the rest is acknowledged.
-            await self._session.run(first)
-            await self._session.run(last)
+            await self._write(first)
+            await self._write(last)
             crash.point(_POINTS[number])
-        await self._session.run(progress)
+        await self._write(progress)
 
     async def reach(self, topic: str, shard: int, offset: int) -> None:
         """Say that a lane goes to write what comes up to `offset`; raises as `apply` does."""
-        await self._session.run([await self._writer.reach(topic, shard, offset)])
+        await self._write([await self._writer.reach(topic, shard, offset)])
 
     async def progress(self) -> Progress:
         """Of all lanes."""
@@ -208,7 +216,7 @@ class ScyllaStore:
     async def progress_of(self, topic: str, shard: int) -> Progress:
         """Of one lane; empty when nobody has taken it yet."""
         statement = await self._statement(PROGRESS, "lane")
-        (rows,) = await self._session.run([statement.bind((topic, shard))])
+        (rows,) = await self._read([statement.bind((topic, shard))])
         return progress_from(rows)
 
     async def scan(self, table: Table) -> AsyncIterator[Row]:

@@ -17,6 +17,7 @@ import apsw
 
 from schemas import crash
 from schemas.errors import InvariantError
+from schemas.timings import Timings
 from views import sqlite_sql as sql
 from views.store import Batch, Progress
 from views.table import Key, Row, Table
@@ -45,6 +46,7 @@ class SqliteStore:
         self._current = self._writer
         self._statements: dict[tuple[Any, ...], str] = {}
         self._wal_pages = 0
+        self.commits = Timings()
         self._checkpoint: asyncio.Task[None] | None = None
         self._writer.set_wal_hook(self._on_commit)
         self._vector = {(t, s): o for t, s, o in self._writer.execute("SELECT topic, shard, offset FROM progress")}
@@ -155,10 +157,12 @@ class SqliteStore:
                     writer.executemany(statement, bindings)
             self._write_progress(batch)
             crash.point("views.mid_commit")
+            begun = time.perf_counter()
             if rows >= _COMMIT_IN_THREAD:
                 await asyncio.to_thread(writer.execute, "COMMIT")
             else:
                 writer.execute("COMMIT")
+            self.commits.took(time.perf_counter() - begun)
         except BaseException:
             if not writer.get_autocommit():
                 writer.execute("ROLLBACK")

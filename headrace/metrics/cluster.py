@@ -6,7 +6,7 @@ Labels are topics, shards and reasons: bounded. Does not own what counts as it h
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -47,20 +47,6 @@ class RoleCollector(Collector):
         yield build_info(self._version)
         if self._resolver is not None:
             yield from lookups(self._resolver)
-
-
-class StoreCollector(Collector):
-    """What the store's client had to do again."""
-
-    def __init__(self, repeated: Callable[[], int]) -> None:
-        self._repeated = repeated
-
-    def collect(self) -> Iterator[Metric]:
-        yield CounterMetricFamily(
-            "headrace_store_repeated_statements_total",
-            "Statements that the store did not answer at once and that were asked again.",
-            value=self._repeated(),
-        )
 
 
 class FirehoseCollector(Collector):

@@ -18,7 +18,7 @@ from api.fresh_cluster import ReadSaidRev
 from api.metrics import HttpMetrics
 from api.xrpc import Services
 from headrace.live import LiveStore
-from headrace.metrics.cluster import StoreCollector
+from headrace.metrics.calls import StoreCollector
 from headrace.metrics.recent import RecentRowsCollector
 from headrace.running import Running
 from headrace.settings import Settings
@@ -80,7 +80,7 @@ async def start(running: Running, settings: Settings) -> None:
         resolver=resolver,
     )
     role_metrics(running, settings, "cql", resolver=resolver)
-    running.registry.register(StoreCollector(lambda: live.store.repeated))
+    running.registry.register(StoreCollector(lambda: live.store))
     running.registry.register(recent)
     dispatcher = await shared.serve_public(
         running,

@@ -14,6 +14,7 @@ from typing import Any
 from prometheus_client import ProcessCollector
 
 from headrace import certificates, secrets
+from headrace.metrics.calls import KafkaCollector
 from headrace.metrics.certificates import CertificatesCollector
 from headrace.metrics.cluster import RoleCollector
 from headrace.running import Running
@@ -21,6 +22,7 @@ from headrace.settings import Settings
 from ingest.identity.resolver import IdentityResolver
 from ingest.log_kafka.client import KafkaSettings
 from ingest.log_kafka.reach import reach
+from ingest.log_kafka.requests import Requests
 from ingest.log_kafka.topics import ensure_topics
 
 
@@ -42,7 +44,14 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         heartbeat_ms=settings.kafka_heartbeat_ms,
         replication=settings.kafka_replication,
         min_insync=settings.kafka_min_insync,
+        requests=Requests(),
     )
+
+
+def broker_metrics(running: Running, kafka: KafkaSettings) -> None:
+    """What every role that asks the broker shows of that."""
+    if kafka.requests is not None:
+        running.registry.register(KafkaCollector(kafka.requests))
 
 
 async def topics(kafka: KafkaSettings, settings: Settings) -> None:

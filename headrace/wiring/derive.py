@@ -11,7 +11,7 @@ from headrace.running import Running
 from headrace.settings import Settings
 from headrace.upkeep_cluster import keep_commits_short
 from headrace.wiring import shared
-from headrace.wiring.cluster import about, kafka_settings, role_metrics, topics
+from headrace.wiring.cluster import about, broker_metrics, kafka_settings, role_metrics, topics
 from headrace.wiring.store import cql_settings
 from ingest.log_kafka.derive.worker import DeriveWorker
 from views.generations_scylla import CqlRegistry
@@ -33,6 +33,7 @@ async def start(running: Running, settings: Settings) -> None:
     running.keep(worker.stopped(), "derive")
     running.keep(keep_commits_short(kafka, settings.shards), "upkeep of commits")
     role_metrics(running, settings, "kafka", *(("cql",) if settings.cql_hosts else ()))
+    broker_metrics(running, kafka)
     running.registry.register(DirectoryCollector(settings.data))
     running.registry.register(DeriveCollector(worker))
 

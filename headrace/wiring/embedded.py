@@ -29,6 +29,7 @@ from headrace.commands import views_live as views_commands
 from headrace.commands.uploads import take_upload
 from headrace.lock import DirectoryLock
 from headrace.metrics.audit import AuditCollector
+from headrace.metrics.calls import QueuesCollector, ViewsCommitCollector
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics, HostCollector, NetworkCollector
 from headrace.metrics.views import GenerationsCollector
@@ -42,6 +43,7 @@ from headrace.wiring import shared
 from headrace.wiring import views as wiring_views
 from ingest.identity.plc_client import PlcClient
 from ingest.log_sqlite.log import SqliteLog
+from ingest.log_sqlite.writer import MAX_WAITING
 from ingest.pds.parts import Parts
 from ingest.pds.pds import Pds
 from processors.audit import Auditor
@@ -109,6 +111,8 @@ class Network(Running):
         ProcessCollector(registry=registry)
         registry.register(DirectoryCollector(directory))
         registry.register(HostCollector(pds, resolver))
+        registry.register(QueuesCollector({"log": (lambda: log.waiting, MAX_WAITING)}))
+        registry.register(ViewsCommitCollector(lambda: generations.live.store.commits))
         flow = NetworkCollector(config.version, log, lambda: generations.live.runner, shared.unix_micros)
         registry.register(flow)
         visible = VisibleCollector(shared.unix_micros)

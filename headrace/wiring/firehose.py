@@ -16,7 +16,7 @@ from headrace.metrics.cluster import FirehoseCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring import shared
-from headrace.wiring.cluster import about, kafka_settings, role_metrics, topics
+from headrace.wiring.cluster import about, broker_metrics, kafka_settings, role_metrics, topics
 from ingest.log import FirehoseReader
 from ingest.log_kafka.firehose import KafkaFirehose
 from schemas import lexicon
@@ -35,6 +35,7 @@ async def start(running: Running, settings: Settings) -> None:
     running.keep(hub.run(), "firehose")
     services = Services(catalogue=lexicon.load(), config=config, firehose=hub, metrics=HttpMetrics(running.registry))
     role_metrics(running, settings, "kafka")
+    broker_metrics(running, kafka)
     running.registry.register(FirehoseCollector(reader))
     await shared.serve_public(
         running,

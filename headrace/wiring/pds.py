@@ -15,15 +15,17 @@ from api.forward import AppViewClient, falling_back, forwarded
 from api.metrics import HttpMetrics
 from api.xrpc import Endpoint, Services
 from headrace.lock import DirectoryLock
+from headrace.metrics.calls import QueuesCollector
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.pds import PdsCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring import shared
-from headrace.wiring.cluster import about, kafka_settings, role_metrics, topics
+from headrace.wiring.cluster import about, broker_metrics, kafka_settings, role_metrics, topics
 from ingest.log_kafka.firehose import KafkaFirehose
 from ingest.log_kafka.pds.log import KafkaPdsLog
+from ingest.log_kafka.pds.writer import MAX_WAITING
 from ingest.pds.parts import Parts
 from ingest.pds.pds import Pds
 from schemas import lexicon
@@ -77,8 +79,10 @@ async def start(running: Running, settings: Settings) -> None:
     hub = FirehoseHub(firehose, here.speaks_for)
     running.keep(hub.run(), "firehose")
     role_metrics(running, settings, "kafka", resolver=resolver)
+    broker_metrics(running, kafka)
     registry.register(DirectoryCollector(directory))
     registry.register(PdsCollector(log, here))
+    registry.register(QueuesCollector({"log": (lambda: log.waiting, MAX_WAITING)}))
     services = Services(
         catalogue=catalogue,
         config=config,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import views
 from headrace.auditing_cluster import audit_shards
 from headrace.metrics.audit import AuditCollector
-from headrace.metrics.cluster import StoreCollector
+from headrace.metrics.calls import StoreCollector
 from headrace.metrics.process import LanesCollector, RiverCollector
 from headrace.river import River
 from headrace.running import Running
@@ -16,7 +16,7 @@ from headrace.settings import Settings
 from headrace.stalls import Stalls
 from headrace.upkeep_cluster import keep_advancing, keep_hops_short, keep_looking
 from headrace.wiring import shared
-from headrace.wiring.cluster import about, kafka_settings, role_metrics, topics
+from headrace.wiring.cluster import about, broker_metrics, kafka_settings, role_metrics, topics
 from headrace.wiring.generations import of_cluster
 from headrace.wiring.store import TABLES, cql_settings
 from ingest.log_kafka.topics import ensure_hops
@@ -67,10 +67,11 @@ async def start(running: Running, settings: Settings) -> None:
     rest = settings.audit_seconds if settings.audit_rate else 0.0
     running.keep(audit_shards(audits, lambda: runner.lanes.shards(RECORDS), registry.live, generation, rest), "audit")
     role_metrics(running, settings, "kafka", "cql")
+    broker_metrics(running, kafka)
     running.registry.register(LanesCollector(runner))
     running.registry.register(RiverCollector(river))
     running.registry.register(AuditCollector(audits.auditor))
-    running.registry.register(StoreCollector(lambda: store.repeated))
+    running.registry.register(StoreCollector(lambda: store))
 
     async def status() -> dict[str, Any]:
         standing = await river.look()

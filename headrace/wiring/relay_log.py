@@ -14,7 +14,7 @@ from headrace.running import Running
 from headrace.settings import Settings
 from headrace.upkeep import keep_short
 from headrace.wiring import shared
-from headrace.wiring.cluster import kafka_settings, topics
+from headrace.wiring.cluster import broker_metrics, kafka_settings, topics
 from headrace.wiring.views import LOG
 from ingest.identity.resolver import DidResolver
 from ingest.log import FirehoseReader
@@ -59,6 +59,7 @@ async def _own(running: Running, settings: Settings, dids: DidResolver) -> Relay
 
 async def _clusters(running: Running, settings: Settings, dids: DidResolver) -> RelaysLog:
     kafka = kafka_settings(settings)
+    broker_metrics(running, kafka)
     await topics(kafka, settings)
     firehose = await KafkaFirehose.open(kafka, settings.firehose_base)
     running.push(firehose.close)

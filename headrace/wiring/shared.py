@@ -23,6 +23,7 @@ from api.plc.app import build_plc_app
 from api.server import HEAD_MAX, Handler, PublicServer
 from api.xrpc import Endpoint, Services
 from headrace import secrets
+from headrace.metrics.calls import FetchCollector
 from headrace.metrics.identity import IdentityCollector
 from headrace.running import Running
 from headrace.settings import Settings
@@ -108,6 +109,7 @@ def identity(
         plc, handles, fetcher, allow_localhost=settings.allow_private_addresses, dids=DIDS, kept=kept, mirror=mirror
     )
     running.push(resolver.close)
+    running.registry.register(FetchCollector(fetcher.fetches))
     running.registry.register(IdentityCollector(kept, plc if isinstance(plc, PacedPlc) else None, mirror))
     return resolver
 

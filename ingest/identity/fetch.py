@@ -15,6 +15,7 @@ from aiohttp.abc import AbstractResolver
 
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.ssrf import AddressGuard, BlockedAddress
+from schemas.timings import Timings
 
 MAX_REDIRECTS = 3
 MAX_URL = 2048
@@ -50,12 +51,16 @@ class Fetcher:
         self._resolver = resolver
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
+        self.fetches = Timings()
 
     async def get(self, url: str, limit: int, accept: str = "*/*", redirects: int = MAX_REDIRECTS) -> Answer:
         """The answer after so many redirects at most, of any status, with a body of at most `limit` bytes.
 
         Raises IdentityRefused.
         """
+        return await self.fetches.of(self._get(url, limit, accept, redirects))
+
+    async def _get(self, url: str, limit: int, accept: str, redirects: int) -> Answer:
         try:
             async with asyncio.timeout(self._timeout):
                 for _ in range(redirects + 1):

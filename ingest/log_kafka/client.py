@@ -14,6 +14,8 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 
+from ingest.log_kafka.requests import Requests
+
 MESSAGE_BYTES = 7 << 20  # an entry of `commits` may have 6 MiB
 _T = TypeVar("_T")
 _BATCH_BYTES = 1 << 20  # a request carries one batch a partition, and one request is under way a broker
@@ -39,6 +41,8 @@ class KafkaSettings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_ms: int = 1_000
     replication: int = 1
     min_insync: int = 1
+    requests: Requests | None = None
+    """Where what producers and consumers ask is timed, if anybody wants to know."""
 
     def topic(self, name: str) -> str:
         """The broker's name of one of this cluster's topics."""
@@ -54,7 +58,7 @@ def new_producer(
 ) -> AIOKafkaProducer:
     """An idempotent producer, not started; with a transactional id its start fences the id's former owner."""
     transaction = {} if transactional_id is None else {"transaction_timeout_ms": settings.transaction_timeout_ms}
-    return AIOKafkaProducer(
+    producer = AIOKafkaProducer(
         **_connection(settings),
         **transaction,
         acks="all",
@@ -64,6 +68,9 @@ def new_producer(
         max_batch_size=_BATCH_BYTES,
         max_request_size=MESSAGE_BYTES,
     )
+    if settings.requests is not None:
+        settings.requests.watch(producer.client)
+    return producer
 
 
 def new_consumer(
@@ -78,7 +85,7 @@ def new_consumer(
     `reset`: where to go on when the offset asked for is no longer there; "none" raises instead. `wait_ms`: how long the
     broker holds an answer back while there is no news.
     """
-    return AIOKafkaConsumer(
+    consumer = AIOKafkaConsumer(
         *topics,
         **_connection(settings),
         group_id=group,
@@ -90,6 +97,9 @@ def new_consumer(
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=settings.heartbeat_ms,
     )
+    if settings.requests is not None:
+        settings.requests.watch(consumer._client)  # noqa: SLF001 - it has no other name
+    return consumer
 
 
 def heard(future: asyncio.Future[_T]) -> asyncio.Future[_T]:

@@ -216,6 +216,11 @@ class SqliteLog:
                 await asyncio.sleep(0)
 
     @property
+    def waiting(self) -> int:
+        """Groups of entries that wait for the writer: at most `writer.MAX_WAITING`."""
+        return self._writer.waiting
+
+    @property
     def appended(self) -> int:
         """Entries put into `commits` since the log was opened."""
         return self._writer.appended

@@ -108,6 +108,11 @@ class Writer:
         self.appended = 0
         self.task = asyncio.get_running_loop().create_task(self._run(), name="headrace-log")
 
+    @property
+    def waiting(self) -> int:
+        """Groups in the queue: at most `MAX_WAITING`."""
+        return len(self._waiting)
+
     async def put(self, group: Group) -> list[Appended]:
         """Wait for room in the queue, and then for the outcome."""
         size = group.size

@@ -14,9 +14,10 @@ from api.metrics import HttpMetrics
 from api.relay.jetstream import JetstreamMetrics
 from headrace.metrics.audit import AuditCollector
 from headrace.metrics.backfill import BackfillCollector
+from headrace.metrics.calls import FetchCollector, KafkaCollector, QueuesCollector, StoreCollector
 from headrace.metrics.canary import CanaryMetrics
 from headrace.metrics.certificates import CertificatesCollector
-from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector, StoreCollector
+from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.identity import IdentityCollector
@@ -28,6 +29,8 @@ from headrace.metrics.relay_log import RelayLogCollector
 from headrace.metrics.tee import TeeCollector
 from headrace.river import NOWHERE
 from ingest.identity.breaker import Breaker
+from ingest.log_kafka.requests import Requests
+from schemas.timings import Timings
 
 
 class SizedNamespace(SimpleNamespace):
@@ -44,6 +47,7 @@ _resolver: Any = SimpleNamespace(lookups=dict)
 _worker: Any = SimpleNamespace(entries=0, transactions=0, rejected=Counter(), places={}, open_transaction_seconds=0.0)
 _reader: Any = SimpleNamespace(firehose_bounds=lambda: (0, 0, 0))
 _decoder = SimpleNamespace(projected_records=0, invalid=Counter())
+_store: Any = SimpleNamespace(repeated=0, reads=Timings(), writes=Timings())
 _lanes = SimpleNamespace(lanes={}, entries={}, taken=0, given_up=0, decoder=_decoder)
 _runner: Any = SimpleNamespace(lanes=_lanes, ready=True)
 _river: Any = SimpleNamespace(last=NOWHERE, unseen=0.0)
@@ -67,17 +71,29 @@ def registries() -> dict[str, CollectorRegistry]:
     bare, asking = RoleCollector("0"), RoleCollector("0", _resolver)
     who = IdentityCollector(_kept, _directory, _mirror)
     room = DirectoryCollector(Path())
-    store = StoreCollector(lambda: 0)
+    store, broker, fetches = StoreCollector(lambda: _store), KafkaCollector(Requests()), FetchCollector(Timings())
+    queues = QueuesCollector({"log": (lambda: 0, 1)})
     made = {
         "canary": _registry(bare, room),
         "plc": _registry(bare, room),
-        "pds": _registry(asking, room, who, PdsCollector(_log, _pds)),
-        "derive": _registry(bare, room, DeriveCollector(_worker)),
-        "process": _registry(bare, LanesCollector(_runner), RiverCollector(_river), AuditCollector(_auditor), store),
-        "firehose": _registry(bare, FirehoseCollector(_reader)),
-        "appview": _registry(asking, store, RecentRowsCollector(), IdentityCollector(None, _directory, None)),
+        "pds": _registry(asking, room, who, fetches, broker, queues, PdsCollector(_log, _pds)),
+        "derive": _registry(bare, room, broker, DeriveCollector(_worker)),
+        "process": _registry(
+            bare, broker, LanesCollector(_runner), RiverCollector(_river), AuditCollector(_auditor), store
+        ),
+        "firehose": _registry(bare, broker, FirehoseCollector(_reader)),
+        "appview": _registry(asking, store, fetches, RecentRowsCollector(), IdentityCollector(None, _directory, None)),
         "relay": _registry(
-            *(asking, room, who, RelayCollector(_relay), BackfillCollector(_backfills), TeeCollector(_tee)),
+            *(
+                asking,
+                room,
+                who,
+                fetches,
+                broker,
+                RelayCollector(_relay),
+                BackfillCollector(_backfills),
+                TeeCollector(_tee),
+            ),
             RelayLogCollector(_relay_log),
         ),
     }

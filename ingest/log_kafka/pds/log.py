@@ -185,6 +185,11 @@ class KafkaPdsLog:
     # --- for operators ---
 
     @property
+    def waiting(self) -> int:
+        """Groups of entries that wait for the writer: at most `writer.MAX_WAITING`."""
+        return self._writer.waiting
+
+    @property
     def appended(self) -> int:
         return self._writer.appended
 

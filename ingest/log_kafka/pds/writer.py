@@ -211,7 +211,7 @@ class Writer:
                     stamped = msgspec.structs.replace(entry, time=clock)
                     before = heads[did] if did in heads else batch.heads.get(did, self._heads.get(did))
                     heads[did] = self._accepted(did, before, stamped)
-                    messages.append(Outgoing(COMMITS, shard, did.encode(), encode(stamped), self._headers))
+                    messages.append(Outgoing(COMMITS, shard, did.encode(), encode(stamped), headers))
                     times.append(clock)
             except (Rejected, LogAwayError) as refused:
                 group.future.set_exception(refused)
@@ -265,6 +265,11 @@ class Writer:
         self._refuse_waiting(LogAwayError("absent", "the log is away; try again later"))
         await self._recover(batch, error)
         self.away = False
+
+    @property
+    def waiting(self) -> int:
+        """Groups in the queue: at most `MAX_WAITING`."""
+        return len(self._waiting)
 
     def _refuse_waiting(self, error: Exception) -> None:
         while self._waiting:

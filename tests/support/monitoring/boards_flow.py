@@ -240,6 +240,75 @@ VIEWS = Board(
             ),
         ),
         (
+            "Clients and queues",
+            (
+                graph(
+                    "Broker: 99 of 100 answered within",
+                    "By kind of request. Of fetch with what the broker holds back while there is no news, of group with"
+                    " what it waits for other members.",
+                    "s",
+                    (quantile(0.99, "headrace_kafka_request_duration_seconds", "request"), "{{request}}"),
+                ),
+                graph(
+                    "Broker: not answered",
+                    "Requests a second without an answer: not connected, or not in time.",
+                    "cps",
+                    (rate("headrace_kafka_failed_requests_total", "instance, request"), "{{instance}} {{request}}"),
+                    steps=((0.1, BAD),),
+                ),
+                graph(
+                    "Bounded queues",
+                    "Share of what may wait; at the top whoever comes next waits, or is refused.",
+                    "percentunit",
+                    ("headrace_queue_entries / headrace_queue_limit_entries", "{{instance}} {{queue}}"),
+                    steps=((0.5, WARNING), (0.9, BAD)),
+                    top=1,
+                ),
+                graph(
+                    "Store: 99 of 100 answered within",
+                    "Requests of one or many statements, until all are answered.",
+                    "s",
+                    (
+                        quantile(0.99, "headrace_store_request_duration_seconds", "instance, access"),
+                        "{{instance}} {{access}}",
+                    ),
+                ),
+                graph(
+                    "Store: under way",
+                    "Requests that are not answered yet.",
+                    "short",
+                    ("sum by (instance, access) (headrace_store_requests_under_way)", "{{instance}} {{access}}"),
+                ),
+                graph(
+                    "Store: not answered",
+                    "Requests a second that were given up after being asked again, or refused.",
+                    "cps",
+                    (rate("headrace_store_failed_requests_total", "instance, access"), "{{instance}} {{access}}"),
+                    steps=((0.1, BAD),),
+                ),
+                graph(
+                    "Commits of one process' views",
+                    "Time until a transaction of the views is made, where they are one file.",
+                    "s",
+                    (quantile(0.5, "headrace_views_commit_duration_seconds"), "half"),
+                    (quantile(0.99, "headrace_views_commit_duration_seconds"), "99 of 100"),
+                ),
+                graph(
+                    "Fetches of identities",
+                    "From strangers' servers: did:web documents and handles, redirects included.",
+                    "s",
+                    (quantile(0.5, "headrace_identity_fetch_duration_seconds"), "half"),
+                    (quantile(0.99, "headrace_identity_fetch_duration_seconds"), "99 of 100"),
+                ),
+                graph(
+                    "Fetches that brought nothing",
+                    "A second: servers that are unreachable, forbidden, slow or answer with too much.",
+                    "cps",
+                    (rate("headrace_identity_failed_fetches_total", "instance"), "{{instance}}"),
+                ),
+            ),
+        ),
+        (
             "Processes",
             (
                 graph(
