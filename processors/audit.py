@@ -172,11 +172,9 @@ class Auditor:
         places = _places(entries)
         found = [_Found(each, places) for each in own_rows]
         dice = random.Random(seed)  # noqa: S311 - no secret
-        subjects = _some(
-            {*batch.rows.get(posts.TABLE, {}), *batch.rows.get(interactions.TABLE, {})}, SUBJECTS_MOST, dice
-        )
-        for subject in subjects:
-            found += await self._counted(interactions.TABLE, (subject,), [(subject,)], 1, store)
+        touched = {*batch.rows.get(posts.TABLE, {}), *batch.rows.get(interactions.TABLE, {})}
+        for subject in _some(touched, SUBJECTS_MOST, dice):
+            found += await self._counted(interactions.TABLE, subject, [subject], 1, store)
         followed = {partition[0] for partition in batch.rows.get(followers.TABLE, {})} - {did}
         for each in (did, *_some(followed, FOLLOWED_MOST, dice)):
             buckets = [(each, bucket) for bucket in range(followers.BUCKETS)]
