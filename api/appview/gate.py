@@ -2,16 +2,17 @@
 
 A call for many keys goes in pieces, a few at a time, and pieces of all calls take turns: a request for 20,000 keys
 delays others by a piece each, and holds no more than its share. Keys of one partition stay together, as the store asks
-for them together. Only reads. Does not own the statements.
+for them together. What has waited for its turn and the answer for ANSWER_SECONDS is 503. Only reads. Does not own the
+statements.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from api.errors import unavailable
 from views.store import Batch, Progress, Remote
@@ -20,6 +21,8 @@ from views.table import Key, Row, Table
 PIECE = 32  # partitions, hence statements, at once for one turn
 _LARGE = 8 * PIECE  # keys of one turn
 _TURNS = 2  # of one call
+ANSWER_SECONDS = 4.0  # for one turn, with the wait for it
+_NO_TURNS: Final[AbstractAsyncContextManager[None]] = nullcontext()
 
 T = TypeVar("T")
 Read = Callable[[Table, Sequence[Key]], Awaitable[list[T]]]
@@ -28,9 +31,12 @@ Read = Callable[[Table, Sequence[Key]], Awaitable[list[T]]]
 class GatedStore:
     """`views.store.Remote` for readers; at most `statements` are under way. `away`: the store's word for no answer."""
 
-    def __init__(self, store: Remote, statements: int, away: type[Exception]) -> None:
+    def __init__(
+        self, store: Remote, statements: int, away: type[Exception], *, seconds: float = ANSWER_SECONDS
+    ) -> None:
         self._store = store
         self._away = away
+        self._seconds = seconds
         self._pieces = asyncio.Semaphore(max(1, statements // (2 * PIECE)))
         self._slices = asyncio.Semaphore(max(1, statements // 2))
 
@@ -53,11 +59,11 @@ class GatedStore:
         limit: int,
         reverse: bool = False,
     ) -> list[Row]:
-        async with self._slices, self._told():
+        async with self._turn(self._slices):
             return await self._store.slice(table, partition, after=after, until=until, limit=limit, reverse=reverse)
 
     async def progress(self) -> Progress:
-        async with self._told():
+        async with self._turn(_NO_TURNS):
             return await self._store.progress()
 
     async def apply(self, batch: Batch) -> None:
@@ -78,15 +84,16 @@ class GatedStore:
         return [found[place] for place in range(len(keys))]
 
     async def _piece(self, read: Read[T], table: Table, keys: Sequence[Key]) -> list[T]:
-        async with self._pieces, self._told():
+        async with self._turn(self._pieces):
             return await read(table, keys)
 
     @asynccontextmanager
-    async def _told(self) -> AsyncIterator[None]:
-        """Whose client waits is told to come again."""
+    async def _turn(self, turns: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+        """Whose client waits is told to come again. A store that stalls holds every turn: nobody waits for them all."""
         try:
-            yield
-        except self._away as error:
+            async with asyncio.timeout(self._seconds), turns:
+                yield
+        except (self._away, TimeoutError) as error:
             raise unavailable("The views cannot be read now; try again") from error
 
 

@@ -54,7 +54,7 @@ def reading(settings: CqlSettings) -> CqlSettings:
 
 def as_an_appview(store: ScyllaStore, kept_seconds: float = 1.0) -> InProcess:
     """Bounded as an AppView's reader is; for a part that does not come in a minute the run is over."""
-    gated = GatedStore(store, 256, StoreUnavailableError)
+    gated = GatedStore(store, 256, StoreUnavailableError, seconds=60.0)
     rows: Store = RecentStore(gated, kept_seconds) if kept_seconds > 0 else gated
     return InProcess(rows, together=at_once(8), big_kept=1.0, in_time=within(60.0, _given_up))
 

@@ -189,6 +189,45 @@ async def test_a_store_that_is_away_is_said_to_be_so() -> None:
     assert refused.value.status == 503
 
 
+class Stalled:
+    """A store that takes every question and answers none until it is let."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+        self.goes_on = asyncio.Event()
+
+    async def get_many(self, _table, keys):
+        self.now += len(keys)
+        self.most = max(self.most, self.now)
+        try:
+            await self.goes_on.wait()
+        finally:
+            self.now -= len(keys)
+        return list(keys)
+
+    async def slice(self, table, partition, **_more):
+        return await self.get_many(table, [partition])
+
+    async def progress(self):
+        return await self.get_many(None, [()])
+
+
+async def test_who_waits_behind_a_store_that_stalls_is_told_so_and_does_not_wait_for_all_before() -> None:
+    store = Stalled()
+    gated = GatedStore(store, 128, AwayError, seconds=0.05)
+    keys = [(number,) for number in range(PIECE)]
+
+    asked = [gated.get_many(posts.TABLE, keys) for _ in range(200)]
+    asked += [gated.slice(posts.TABLE, (1,), limit=1) for _ in range(200)]
+    found = await asyncio.gather(*asked, gated.progress(), return_exceptions=True)
+
+    assert [each.status for each in found] == [503] * 401
+    assert store.most <= 128 + 1
+    assert store.now == 0
+    store.goes_on.set()
+    assert await gated.get_many(posts.TABLE, keys) == keys
+
+
 class Big:
     """The table of big authors, and how often it was read."""
 
