@@ -26,6 +26,7 @@ LOOK_SECONDS = 5.0
 HOPS_SECONDS = 300.0
 COMMITS_SECONDS = 600.0
 ADVANCE_SECONDS = 10.0
+GIVEN_BACK_SECONDS = 300.0
 
 _log = structlog.get_logger()
 
@@ -49,6 +50,17 @@ async def keep_advancing(generations: ClusterGenerations, name: str) -> Invarian
         except (*AWAY, StoreUnavailableError) as error:
             _log.warning("the generation could not be looked after", error=repr(error))
         await asyncio.sleep(ADVANCE_SECONDS)
+
+
+async def keep_given_back(generations: ClusterGenerations) -> None:
+    """Until cancelled: compaction that a command held and died is let work again, at once and in a while."""
+    while True:
+        try:
+            if await generations.give_back():
+                _log.warning("compaction was held with nothing being built: a build had died; it is given back")
+        except (*AWAY, StoreUnavailableError) as error:
+            _log.warning("whether compaction is held cannot be told", error=repr(error))
+        await asyncio.sleep(GIVEN_BACK_SECONDS)
 
 
 async def keep_hops_short(kafka: KafkaSettings, generation: str, store: ScyllaStore) -> None:

@@ -37,6 +37,7 @@ POINTS: frozenset[str] = frozenset(
         "lane.after_before_images",
         "lane.after_progress",
         "lane.after_watermark",
+        "generation.after_hold",
         "generation.after_add",
         "generation.before_flip",
         "generation.after_flip",

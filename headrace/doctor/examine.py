@@ -134,7 +134,7 @@ def _may_look(settings: Settings) -> bool:
 
 async def _cluster(settings: Settings) -> list[Finding]:
     """What a silent broker or store holds is not asked for."""
-    from headrace.doctor import clocks, cluster  # noqa: PLC0415 - a data directory needs none of its clients
+    from headrace.doctor import clocks, cluster, compaction  # noqa: PLC0415 - a data directory needs none of its clients
 
     found = [
         await find(f"certificate of {address}", partial(cluster.certificate, settings, address))
@@ -155,4 +155,6 @@ async def _cluster(settings: Settings) -> list[Finding]:
             # Of one that is silent nothing more is asked, nor a log's end where a topic is missing.
             if not found[-1].well and name in ("broker", "topics", "store"):
                 break
+    if found[-1].check == "views" and found[-1].well and settings.kafka_servers:
+        found.append(await find("compaction", partial(compaction.given_back, settings)))
     return found

@@ -14,7 +14,7 @@ from headrace.river import River
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.stalls import Stalls
-from headrace.upkeep_cluster import keep_advancing, keep_hops_short, keep_looking
+from headrace.upkeep_cluster import keep_advancing, keep_given_back, keep_hops_short, keep_looking
 from headrace.wiring import shared
 from headrace.wiring.cluster import about, broker_metrics, kafka_settings, role_metrics, topics
 from headrace.wiring.generations import of_cluster
@@ -59,6 +59,7 @@ async def start(running: Running, settings: Settings) -> None:
     await runner.start()
     running.keep(keep_looking(river), "river")
     running.keep(keep_advancing(generations, generation), "generation")
+    running.keep(keep_given_back(generations), "compaction")
     running.keep(keep_hops_short(kafka, generation, store), "hops")
     # An auditor at rest still shows that it found nothing: an absent number would be taken for zero.
     audits = ShardAudits(

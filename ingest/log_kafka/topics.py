@@ -22,6 +22,7 @@ from schemas.topics import COMMITS, EDGES, FANOUT, FIREHOSE, LABELS, OPERATIONS,
 
 __all__ = [
     "check_topics",
+    "compaction_held",
     "delete_records",
     "drop_hops",
     "ensure_hops",
@@ -133,7 +134,7 @@ async def delete_records(settings: KafkaSettings, before: Mapping[tuple[str, int
 async def hold_compaction(settings: KafkaSettings, shards: int, *, hold: bool) -> None:
     """Keep compaction from taking anything of `records`, `operations` and `labels`, or let it work again."""
     config = {**_COMPACTED, **(_HELD if hold else {}), "min.insync.replicas": settings.min_insync}
-    names = [name for name, spec in topics_of(shards).items() if spec.config is _COMPACTED and name not in _SMALL]
+    names = _held_names(shards)
     admin = await _started(settings)
     try:
         texts = {key: str(value) for key, value in config.items()}
@@ -147,6 +148,21 @@ async def hold_compaction(settings: KafkaSettings, shards: int, *, hold: bool) -
                         raise for_code(code)(f"{settings.topic(name)}: {message}")
     finally:
         await admin.close()
+
+
+async def compaction_held(settings: KafkaSettings, shards: int) -> bool:
+    """Whether it is kept from any of `records`, `operations` and `labels`."""
+    names = [settings.topic(name) for name in _held_names(shards)]
+    admin = await _started(settings)
+    try:
+        found = await _configs(admin, names)
+    finally:
+        await admin.close()
+    return any(found[name].get(key) == str(value) for name in names for key, value in _HELD.items())
+
+
+def _held_names(shards: int) -> list[str]:
+    return [name for name, spec in topics_of(shards).items() if spec.config is _COMPACTED and name not in _SMALL]
 
 
 async def _ensure(settings: KafkaSettings, wanted: Mapping[str, Spec]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from ingest.log_kafka.client import KafkaSettings, new_admin
 from ingest.log_kafka.pds.read import ShardReader
 from ingest.log_kafka.topic_ids import topic_ids
-from ingest.log_kafka.topics import drop_hops, ensure_hops, hold_compaction
+from ingest.log_kafka.topics import compaction_held, drop_hops, ensure_hops, hold_compaction
 from processors.rebuild.builds import CATCH_UP_SECONDS, GAP_MOST, Diff, Standing
 from processors.rebuild.moving import compare_moving
 from processors.run_plain import group_of
@@ -100,9 +100,20 @@ class ClusterGenerations:
         generation = found.get(name)
         if generation is not None and generation.state == "building" and await self._seen_all(name):
             await self._registry.mark_ready(name)
-            await self._give_back()
+            await self.give_back()
             found = {each.name: each for each in await self._registry.all()}
         return found.get(name)
+
+    async def give_back(self) -> bool:
+        """Let compaction work again when nothing is being built; whether it was held.
+
+        Who dies between holding it and registering what is to be built leaves it held. Not while somebody makes or
+        drops one: then it may be held for what is not registered yet.
+        """
+        if not await compaction_held(self._kafka, self._shards) or await self._builds():
+            return False
+        async with locked(self._registry.session, self._cql, _MAKING):
+            return await self._give_back()
 
     def skips_of(self, name: str) -> Callable[[str, int], Awaitable[Collection[int]]]:
         """What a worker of this generation leaves out of a shard: hops are its own, the log is everybody's."""
@@ -181,7 +192,7 @@ class ClusterGenerations:
             await self._registry.remove(name)
             crash.point("generation.mid_drop")
             await self._clear(name)
-        await self._give_back()
+            await self._give_back()
         return standing
 
     async def skip(self, topic: str, shard: int, offset: int, reason: str) -> Skip:
@@ -209,6 +220,7 @@ class ClusterGenerations:
 
     async def _make(self, name: str) -> None:
         await hold_compaction(self._kafka, self._shards, hold=True)
+        crash.point("generation.after_hold")
         # What a drop that was cut short left behind belongs to nobody.
         await self._clear(name)
         await ensure_hops(self._kafka, name, self._shards)
@@ -223,9 +235,15 @@ class ClusterGenerations:
         await ScyllaStore.drop(self._cql, name)
         await drop_hops(self._kafka, name)
 
-    async def _give_back(self) -> None:
-        if not any(each.state == "building" for each in await self._registry.all()):
-            await hold_compaction(self._kafka, self._shards, hold=False)
+    async def _give_back(self) -> bool:
+        """Under the lock of who makes or drops one."""
+        if await self._builds():
+            return False
+        await hold_compaction(self._kafka, self._shards, hold=False)
+        return True
+
+    async def _builds(self) -> bool:
+        return any(each.state == "building" for each in await self._registry.all())
 
     async def _source(self) -> Mapping[str, str]:
         return await topic_ids(self._kafka, [RECORDS])

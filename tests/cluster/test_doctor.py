@@ -56,6 +56,6 @@ async def test_what_is_missing_is_found_and_made(settings: Settings) -> None:
     assert "no generation is live" in missing["views"].message
     assert [name for name, each in unregistered.items() if not each.well] == ["views"]
     assert [name for name, each in whole.items() if each.well] == [
-        *("names", "broker", "topics", "clock of the log", "store", "clock of the store", "views"),
+        *("names", "broker", "topics", "clock of the log", "store", "clock of the store", "views", "compaction"),
     ]
     assert "has 2 partitions, expected 3" in other["topics"].message

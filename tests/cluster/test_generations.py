@@ -101,6 +101,39 @@ async def test_a_generation_s_life(cluster):
     assert "there is no generation g1: found g2" in complained
 
 
+async def test_a_build_that_dies_before_it_is_registered_leaves_nothing_held_for_good(cluster):
+    """Behind the one above; doctor tells it, and any processor gives it back."""
+    day = 24 * 3_600_000
+    assert await cluster.lag() == day
+    states = await cluster.states()
+    await cluster.lock_expires()
+    code, _, complained = await cluster.command("views", "build", "g9", crash="generation.after_hold:1")
+    assert code == -signal.SIGKILL
+    assert "crash: generation.after_hold" in complained
+    assert await cluster.states() == states
+    assert await cluster.lag() > 10**15
+    held = await cluster.doctor("compaction")
+    await cluster.lock_expires()
+
+    assert await cluster.generations.give_back()
+
+    assert await cluster.lag() == day
+    assert not await cluster.generations.give_back()
+    assert not held["well"]
+    assert "a build died on the way" in held["message"]
+    assert (await cluster.doctor("compaction"))["message"] == "compaction works"
+
+
+async def test_what_is_held_for_a_build_is_not_given_back(cluster):
+    await cluster.generations.build("g8")
+    assert not await cluster.generations.give_back()
+    assert await cluster.lag() > 10**15
+    assert (await cluster.doctor("compaction"))["message"] == "compaction is held while g8 is being built"
+
+    await cluster.generations.drop("g8")
+    assert await cluster.lag() == 24 * 3_600_000
+
+
 @only_long
 async def test_another_projection_is_named_row_by_row(cluster):
     """After what a drop that died had left behind, under the same name."""

@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+import orjson
+
 from ingest.log_kafka.client import new_admin
 from ingest.log_kafka.topics import _configs
 from processors.rebuild.kafka import ClusterGenerations
@@ -26,6 +28,7 @@ from views.generations_scylla import CqlRegistry
 from views.store_scylla import ScyllaStore
 
 SHARDS = 2
+PATIENCE = 240.0
 
 
 class Cluster:
@@ -73,27 +76,30 @@ class Cluster:
         await self.feed.send()
 
     async def seen(self, name):
-        await caught_up(self.stores[name], self.feed.ends, self.runners[name])
+        await caught_up(self.stores[name], self.feed.ends, self.runners[name], PATIENCE)
 
     async def states(self):
         return {each.name: each.state for each in await self.generations.all()}
 
     async def ready(self, name):
         await self.seen(name)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while (await self.generations.advance(name)).state == "building":
                 pass
 
-    async def command(self, *words, crash=""):
-        sets = {
+    def settings(self):
+        """Where everything is, as commands and roles are told it."""
+        return {
             "kafka_servers": self.kafka.servers,
             "cluster": self.kafka.cluster,
             "cql_hosts": self.cql.hosts[0],
-            "cql_port": self.cql.port,
+            "cql_port": str(self.cql.port),
             "cql_keyspace": self.cql.keyspace,
-            "shards": SHARDS,
+            "shards": str(SHARDS),
         }
-        arguments = [word for name, value in sets.items() for word in ("--set", f"{name}={value}")]
+
+    async def command(self, *words, crash=""):
+        arguments = [word for name, value in self.settings().items() for word in ("--set", f"{name}={value}")]
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "headrace", *words, *arguments, "--json"),
@@ -104,6 +110,17 @@ class Cluster:
         )
         said, complained = await process.communicate()
         return process.returncode, said, complained.decode()
+
+    async def lock_expires(self):
+        """That of a command which died; else it takes 90 s."""
+        gone = f"DELETE FROM {self.cql.keyspace}.locks WHERE name = 'generation' IF EXISTS"
+        await self.registry.session.admin(gone)
+
+    async def doctor(self, check):
+        """What one check finds."""
+        _, said, complained = await self.command("doctor")
+        (found,) = [each for each in orjson.loads(said)["checks"] if each["check"] == check] or [complained]
+        return found
 
     async def lag(self):
         """min.compaction.lag.ms of `records`."""
