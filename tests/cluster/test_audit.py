@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -15,18 +16,21 @@ from ingest.log_kafka.client import KafkaSettings
 from processors import audit
 from processors.audit_kafka import GivenUpError, ShardAudits
 from tests.support.cluster_generations import SHARDS, Cluster
+from tests.support.cql_store import driver
+from tests.support.roles import Role
 from views import ALL, author_feed, follows_by_actor, interactions, likes_by_actor, posts, records
 from views.cql.text import equal, named, quoted
 from views.store_scylla import CqlSettings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 FAST = 1_000_000  # entries and rows a second
+PATIENCE = 300.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cluster(kafka_servers, cql_address, cluster_name, tmp_path_factory):
     kafka = KafkaSettings(servers=kafka_servers, cluster=cluster_name)
-    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name)
+    cql = CqlSettings(hosts=(cql_address[0],), port=cql_address[1], keyspace=cluster_name, driver=driver())
     made = await Cluster().open(kafka, cql, tmp_path_factory.mktemp("log"))
     await made.work("g1")
     await made.feed.send()
@@ -39,6 +43,7 @@ async def cluster(kafka_servers, cql_address, cluster_name, tmp_path_factory):
 def every_subject(monkeypatch):
     """Chance is for large networks."""
     monkeypatch.setattr(audit, "SUBJECTS_MOST", 1_000)
+    monkeypatch.setattr(audit, "FOLLOWED_MOST", 1_000)
 
 
 def audits_of(cluster, name):
@@ -106,7 +111,7 @@ async def test_a_flip_ends_the_audits_of_one_generation_and_begins_those_of_the_
 
     async def audited(name):
         before = audits[name].auditor.audited
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             while audits[name].auditor.audited < before + 6:
                 assert not any(task.done() for task in tasks)
                 await asyncio.sleep(0.05)
@@ -176,6 +181,43 @@ async def test_what_is_changed_by_hand_is_named(cluster, table, how):
     if table is not records.TABLE:  # of which others' rows are asked whether they have one
         assert {view for view, _, _ in named_rows} == {table.name}
     assert await everything(audits) == []
+
+
+async def test_a_processor_audits_what_it_has_and_shows_it(cluster, tmp_path):
+    """The role itself, whose settings are an operator's: nothing is found, then a row is changed by hand."""
+    store = cluster.stores["g1"]
+    row, *_ = [row async for row in store.scan(follows_by_actor.TABLE)]
+    await cluster.rest("g1")
+    settings = {**cluster.settings(), "runner": "plain", "audit_seconds": "0.1"}
+    role = Role("process", tmp_path / "process", settings)
+    await asyncio.to_thread(role.start)
+    try:
+        accounts = len(cluster.network.dids)
+        assert await counted(role, "headrace_audit_accounts_total", 2 * accounts) >= 2 * accounts
+        assert await counted(role, "headrace_audit_divergent_rows_total", 0) == 0
+        keyspace = f"{cluster.cql.keyspace}_g1"
+        table = follows_by_actor.TABLE
+        text = f"DELETE FROM {named(keyspace, table)} WHERE {equal((*table.partition, *table.clustering))}"
+        await by_hand(cluster, text, row[: table.key_size])
+        assert await counted(role, "headrace_audit_divergent_rows_total", 1) >= 1
+    finally:
+        code = await asyncio.to_thread(role.stop)
+
+    assert code == 0
+    line = next(line for line in role.log.read_text().splitlines() if "views.divergent" in line)
+    assert all(part in line for part in ("follows_by_actor", *row[: table.key_size]))
+
+
+async def counted(role, metric, least):
+    """The metric's value, once it is at least that; every scrape is a look."""
+    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"{role.ops}/metrics") as answer:
+                text = await answer.text()
+            (line,) = [line for line in text.splitlines() if line.startswith(f"{metric} ")]
+            if float(line.split()[1]) >= least:
+                return float(line.split()[1])
+            await asyncio.sleep(0.2)
 
 
 async def by_hand(cluster, text, values):
