@@ -97,8 +97,8 @@ monitoring: setup ## write helm/rules and helm/dashboards from tests/support/mon
 	$(BIN)/python -m tests.support.monitoring
 
 lock: setup ## resolve pyproject.toml into requirements.lock, and what an image needs of it into requirements-runtime.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --group dev pyproject.toml --output-file requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --constraint requirements.lock pyproject.toml --output-file requirements-runtime.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --extra tracing --group dev pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --constraint requirements.lock --extra tracing pyproject.toml --output-file requirements-runtime.lock
 
 ci: ## what CI runs, part by part, against its time budget
 	@HEADRACE_CI=1 $(PYTHON) .ci/parts.py

@@ -15,8 +15,10 @@ from yarl import URL
 
 from api.proxy import check_proxy
 from api.xrpc import Answer, Ctx, Endpoint, Handler, Kind, Raw
+from schemas import tracing
 from schemas.errors import XrpcError
 from schemas.syntax import Handle
+from schemas.tracing import HEADER
 
 ANSWER_MAX = 16 * 1024 * 1024
 SECONDS = 15.0
@@ -38,6 +40,14 @@ class AppViewClient:
 
     async def get(self, nsid: str, query: str, headers: Mapping[str, str]) -> Raw:
         """The answer of a query; `query` is encoded as it came. Raises XrpcError UpstreamFailure, UpstreamTimeout."""
+        tracer = tracing.TRACER
+        if tracer is not None:
+            with tracer.span(f"appview {nsid}") as span:
+                header = span.header
+                return await self._get(nsid, query, headers if header is None else {**headers, HEADER: header.decode()})
+        return await self._get(nsid, query, headers)
+
+    async def _get(self, nsid: str, query: str, headers: Mapping[str, str]) -> Raw:
         url = URL(f"{self._base}/xrpc/{nsid}{'?' * bool(query)}{query}", encoded=True)
         try:
             async with self._open().get(url, headers=headers, allow_redirects=False) as response:

@@ -11,7 +11,9 @@ import orjson
 from aiohttp import web
 
 from api.dispatch import Dispatcher
+from api.traced import Xrpc, traced
 from api.xrpc import Services
+from schemas import tracing
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -32,8 +34,13 @@ class PublicServer:
         pages: Mapping[str, Handler],
         prefixes: Mapping[str, Handler] | None = None,
         actions: Mapping[str, Handler] | None = None,
+        trust_callers: bool = False,
     ) -> None:
-        self._xrpc = dispatcher.xrpc
+        """`trust_callers`: their traces are gone on with, if any are made."""
+        self._xrpc: Xrpc = dispatcher.xrpc
+        if tracing.TRACER is not None:
+            ending = {nsid for nsid, method in services.catalogue.methods.items() if method.kind != "subscription"}
+            self._xrpc = traced(dispatcher.xrpc, tracing.TRACER, ending, trust_callers=trust_callers)
         self._pages = {"/xrpc/_health": _health(services.config.version), **pages}
         self._prefixes = tuple((prefixes or {}).items())
         self._actions = actions or {}

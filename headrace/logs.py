@@ -1,4 +1,7 @@
-"""Logs: JSON lines on stderr. Secrets are cut out by name, whoever put them there."""
+"""Logs: JSON lines on stderr. Secrets are cut out by name, whoever put them there.
+
+A line of a request or a batch that is traced says of which trace and span it is.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import Any
 import orjson
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
+
+from schemas import tracing
 
 # Without the frames' local variables: among them are passwords and tokens.
 _tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
@@ -22,6 +27,7 @@ def configure(level: str) -> None:
     shared: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        traced,
         redact,
     ]
     structlog.configure(
@@ -52,6 +58,13 @@ def redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typi
     for name in event:
         if any(secret in name.lower() for secret in _SECRET_NAMES):
             event[name] = "(secret)"
+    return event
+
+
+def traced(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The trace that a line is of, where traces are made."""
+    if tracing.TRACER is not None and (found := tracing.TRACER.ids()) is not None:
+        event["trace_id"], event["span_id"] = found
     return event
 
 

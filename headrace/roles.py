@@ -15,6 +15,7 @@ import orjson
 from headrace import serving
 from headrace.running import Running
 from headrace.settings import Settings, SettingsError, where
+from headrace.wiring.tracing import trace
 
 Start = Callable[[Running, Settings], Awaitable[None]]
 
@@ -98,8 +99,12 @@ def run(name: str, settings: Settings, *, as_json: bool) -> int:
     check(name, settings, role.needs)
     start = role.load()
 
+    async def begin(running: Running) -> None:
+        trace(running, settings, name)
+        await start(running, settings)
+
     async def opening() -> Running:
-        return await Running().opened(lambda running: start(running, settings))
+        return await Running().opened(begin)
 
     return serving.run(opening, partial(_announce, name, as_json=as_json), settings.data if role.keeps_files else None)
 

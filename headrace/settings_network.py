@@ -109,6 +109,18 @@ class NetworkSettings(BaseSettings):
         description="How often an account of the live views is computed anew and compared, or in a cluster how long a"
         " processor rests between two passes over a shard that take a few; 0 for never.",
     )
+    otlp_endpoint: Annotated[str, Field(pattern=r"^https?://[^\s]+$")] | None = Field(
+        None,
+        description="Collector of OpenTelemetry that traces are sent to, as http://collector:4318; without it nothing"
+        " is traced.",
+    )
+    otlp_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01, description="Share of requests that are traced, from 0 to 1."
+    )
+    otlp_trust_callers: bool = Field(
+        default=False,
+        description="Go on with the traces that requests come with (`traceparent`); only where all callers are yours.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
 
     @field_validator("data", mode="before")

@@ -41,6 +41,7 @@ from headrace.watching import Watch
 from headrace.wiring import relay as wiring_relay
 from headrace.wiring import shared
 from headrace.wiring import views as wiring_views
+from headrace.wiring.tracing import trace
 from ingest.identity.plc_client import PlcClient
 from ingest.log_sqlite.log import SqliteLog
 from ingest.log_sqlite.writer import MAX_WAITING
@@ -66,6 +67,7 @@ class Network(Running):
     async def _start(self, settings: Settings) -> None:
         push = self.push
         directory = settings.data
+        trace(self, settings, "up")
         self.callback(DirectoryLock(directory).release)
         xrpc_socket = self.bind(settings.host, settings.port, "port")
         plc_socket = self.bind(settings.host, settings.plc_port, "plc_port")

@@ -217,7 +217,14 @@ async def serve_public(
         limit_accounts=limit_accounts,
         limits=Limits(settings.requests_at_once, settings.requests_waiting, settings.request_wait),
     )
-    server = PublicServer(services, dispatcher, pages=pages, prefixes=prefixes, actions=actions)
+    server = PublicServer(
+        services,
+        dispatcher,
+        pages=pages,
+        prefixes=prefixes,
+        actions=actions,
+        trust_callers=settings.otlp_trust_callers,
+    )
     handler = web.Server(server.handle, access_log=None, max_line_size=HEAD_MAX, max_field_size=HEAD_MAX)
     await running.listen("xrpc", web.ServerRunner(handler, shutdown_timeout=PUBLIC_SECONDS), bound)
     return dispatcher

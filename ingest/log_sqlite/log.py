@@ -25,6 +25,7 @@ from ingest.log_sqlite.start import read_ends, read_expansions, read_oldest
 from ingest.log_sqlite.writer import Group, LogStoppedError, Writer
 from ingest.log_tail import Tail
 from ingest.log_truncate import Cut
+from schemas import tracing
 from schemas.cid import Cid
 from schemas.entries import Account, Commit, Derived, Diff, Entry, FirehoseEvent, RecordEntry, Sync
 from schemas.entry_codec import decode
@@ -134,7 +135,12 @@ class SqliteLog:
         if not entries:
             return []
         shards = [0 if self._shards == 1 else shard_of(did_of(entry), self._shards) for entry in entries]
-        return await self._writer.put(Group(entries, shards, sum(map(_size, entries))))
+        group = Group(entries, shards, sum(map(_size, entries)))
+        tracer = tracing.TRACER
+        if tracer is None:
+            return await self._writer.put(group)
+        with tracer.span("append commits", attributes={"messaging.batch.message_count": len(entries)}):
+            return await self._writer.put(group)
 
     @property
     def shards(self) -> int:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from processors.lanes.lane import BATCH, Lane
 from processors.lanes.stages import Message
+from schemas import tracing
 
 # Small batches begin at least this far apart, so that many small writes share requests and the store's commits.
 _APART_SECONDS = 0.02
@@ -67,7 +68,10 @@ class LaneLoop:
             self._busy = True
             if messages:
                 begun, settled = time.monotonic(), False
-                await lane.take(messages)
+                if tracing.TRACER is None:
+                    await lane.take(messages)
+                else:
+                    await _traced(tracing.TRACER, lane, messages)
                 rest = begun + _APART_SECONDS - time.monotonic()
             else:
                 position = 0 if settled else await self._source.position()
@@ -76,3 +80,19 @@ class LaneLoop:
             self._busy = False
             if rest > 0 and len(messages) < BATCH:
                 await asyncio.sleep(rest)
+
+
+async def _traced(tracer: tracing.Tracer, lane: Lane, messages: list[Message]) -> None:
+    """The batch as a part of the traces that its messages carry, a few of them."""
+    now = time.time_ns() // 1_000_000
+    found = (tracing.parent_of(message.headers, message.timestamp, now) for message in messages if message.headers)
+    parents = [parent for parent in found if parent is not None]
+    if not parents:
+        await lane.take(messages)
+        return
+    about: tracing.Attributes = {
+        "messaging.destination.partition.id": str(lane.shard),
+        "messaging.batch.message_count": len(messages),
+    }
+    with tracer.batch(f"lane {lane.topic}", parents, about):
+        await lane.take(messages)

@@ -80,6 +80,20 @@ def test_only_roles_that_resolve_identities_reach_the_internet(render) -> None:
     assert outside == {"headrace-pds", "headrace-appview"}
 
 
+@pytest.mark.parametrize("case", ["minimal", "large"])
+def test_roles_reach_a_collector_of_traces_where_one_is_named(case: str, render) -> None:
+    found = chart.objects(render(case))
+    reaching = {
+        name
+        for name, policy in of_kind(found, "NetworkPolicy").items()
+        for rule in policy["spec"].get("egress", ())
+        if {"port": 4318} in rule["ports"]
+    }
+    workloads = {**of_kind(found, "Deployment"), **of_kind(found, "StatefulSet")}
+
+    assert reaching == (set(workloads) if case == "large" else set())
+
+
 # --- budgets and scaling ---
 
 

@@ -69,6 +69,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "libipld": ("schemas/cid.py", "ingest/repo/*.py"),
     "multidict": ("api/*",),
     "prometheus_client": ("api/*", "headrace/*"),
+    "opentelemetry": ("headrace/tracing.py",),
     "puremagic": ("ingest/pds/mime.py",),
     "pydantic": ("headrace/settings*.py",),
     "pydantic_settings": ("headrace/settings*.py",),

@@ -32,6 +32,8 @@ class Source(msgspec.Struct, frozen=True):
     offset: int
     entry: Entry
     pds: str | None = None
+    trace: bytes | None = None
+    """Of a write that is looked at (`schemas.tracing`)."""
 
 
 class Chunks(Protocol):

@@ -20,9 +20,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time_ns
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -38,6 +38,7 @@ from ingest.log_kafka.derive.state import ShardFile
 from ingest.log_kafka.topics import topic_ids
 from ingest.log_kafka.truncate import derive_group
 from ingest.log_kafka.unclosed import Unclosed, close_committed, open_of_anyone
+from schemas import tracing
 from schemas.crash import point
 from schemas.entry_codec import decode
 from schemas.errors import InvariantError
@@ -232,15 +233,30 @@ class Lane:
         waiting = deque(self._source(message) for message in messages if message.offset + 1 not in self._skipped)
         while waiting or reached > self.place.done:
             batch = Batch(self._shard, self._state, self.place, self._chunks, self._step)
-            while waiting and await self._add(batch, waiting[0]):
+            traced: dict[int, bytes] = {}
+            while waiting:
+                source, begin = waiting[0], len(batch.records)
+                done = await self._add(batch, source)
+                if source.trace is not None:
+                    traced |= dict.fromkeys(range(begin, len(batch.records)), source.trace)
+                if not done:
+                    break
                 waiting.popleft()
             if not waiting:
                 batch.pass_over(reached)
-            await self._transact(batch)
+            if traced and tracing.TRACER is not None:
+                about: tracing.Attributes = {
+                    "messaging.destination.partition.id": str(self._shard),
+                    "messaging.batch.message_count": batch.entries,
+                }
+                with tracing.TRACER.batch("derive", list(traced.values()), about) as onward:
+                    await self._transact(batch, {at: onward.get(parent) for at, parent in traced.items()})
+            else:
+                await self._transact(batch)
             await asyncio.sleep(0)
 
-    async def _transact(self, batch: Batch) -> None:
-        """HOT: all of a batch, or nothing."""
+    async def _transact(self, batch: Batch, traced: Mapping[int, bytes | None] | None = None) -> None:
+        """HOT: all of a batch, or nothing. `traced`: by its place in the batch, what goes along with a record."""
         producer, state, shard = self._producer, self._state, self._shard
         assert producer is not None
         assert state is not None
@@ -250,7 +266,12 @@ class Lane:
         sent = [heard(await producer.send(topic(FIREHOSE), value=value, partition=0)) for value in batch.firehose]
         for key, rejection in batch.rejections:
             sent.append(heard(await producer.send(topic(REJECTIONS), key=key, value=rejection, partition=0)))
-        for key, value, headers in batch.messages():
+        messages = batch.messages()
+        for at, header in (traced or {}).items():
+            if header is not None:
+                key, value, headers = messages[at]
+                messages[at] = (key, value, [*headers, (tracing.HEADER, header)])
+        for key, value, headers in messages:
             sent.append(heard(await producer.send(topic(RECORDS), value, key, shard, headers=headers)))
         at = [(await future).offset + 1 for future in sent][-1]
         place = batch.place
@@ -271,12 +292,15 @@ class Lane:
 
     def _source(self, message: ConsumerRecord) -> Source:
         pds = dict(message.headers).get(PDS_HEADER)
+        trace = None
+        if tracing.TRACER is not None:
+            trace = tracing.parent_of(message.headers, message.timestamp, time_ns() // 1_000_000)
         try:
             entry = decode(message.value or b"")
         except Exception as error:
             error.add_note(self._cure(message.offset + 1))
             raise
-        return Source(message.offset + 1, entry, None if pds is None else pds.decode())
+        return Source(message.offset + 1, entry, None if pds is None else pds.decode(), trace)
 
     async def _add(self, batch: Batch, source: Source) -> bool:
         try:

@@ -34,6 +34,7 @@ from ingest.log_kafka.pds.registry import checkpoint_group
 from ingest.log_kafka.pds.rejections import Rejections
 from ingest.log_kafka.pds.txn import OutcomeUnknownError, Transactions
 from ingest.log_kafka.pds.writer import Batch, Writer
+from schemas import tracing
 from schemas.entries import Entry
 from schemas.entry_codec import decode
 from schemas.syntax import Did
@@ -127,7 +128,11 @@ class KafkaPdsLog:
     async def append_many(self, entries: Sequence[Entry]) -> list[Appended]:
         if not entries:
             return []
-        return await self._writer.put(entries)
+        tracer = tracing.TRACER
+        if tracer is None:
+            return await self._writer.put(entries)
+        with tracer.span("append commits", attributes={"messaging.batch.message_count": len(entries)}) as span:
+            return await self._writer.put(entries, span.header)
 
     # --- ingest.log.AccountLog ---
 

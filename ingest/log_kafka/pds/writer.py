@@ -34,6 +34,7 @@ from schemas.entry_codec import encode
 from schemas.errors import InvariantError
 from schemas.syntax import Did
 from schemas.topics import COMMITS, shard_of
+from schemas.tracing import HEADER as TRACE_HEADER
 
 GATHER = 0.003
 HEARTBEAT = 2.0
@@ -54,9 +55,10 @@ class StoppedError(InvariantError):
 class Group:
     """Entries that go in together."""
 
-    __slots__ = ("dids", "entries", "future", "shards")
+    __slots__ = ("dids", "entries", "future", "shards", "trace")
 
-    def __init__(self, entries: Sequence[Entry], shards: int) -> None:
+    def __init__(self, entries: Sequence[Entry], shards: int, trace: bytes | None = None) -> None:
+        self.trace = trace
         self.entries = entries
         self.dids = [did_of(entry) for entry in entries]
         self.shards = [shard_of(did, shards) for did in self.dids]
@@ -125,15 +127,15 @@ class Writer:
         self.appended = self.transactions = self.unknown = 0
         self.task = asyncio.get_running_loop().create_task(self._run(), name="pds-log")
 
-    async def put(self, entries: Sequence[Entry]) -> list[Appended]:
-        """Raises Rejected, LogAwayError, StoppedError."""
+    async def put(self, entries: Sequence[Entry], trace: bytes | None = None) -> list[Appended]:
+        """`trace` goes along with them, as a header. Raises Rejected, LogAwayError, StoppedError."""
         if self._closing:
             raise StoppedError(self.failure)
         if self.away:
             raise LogAwayError("absent", "the log is away; try again later")
         if len(self._waiting) >= MAX_WAITING:
             raise LogAwayError("absent", f"{MAX_WAITING} writes wait for the log already; try again later")
-        group = Group(entries, self._shards)
+        group = Group(entries, self._shards, trace)
         self._waiting.append(group)
         self._work.set()
         return await group.future
@@ -204,6 +206,7 @@ class Writer:
             if group.future.done():  # its appender was cancelled
                 continue
             heads: dict[Did, Head | None] = {}
+            headers = self._headers if group.trace is None else [*self._headers, (TRACE_HEADER, group.trace)]
             messages, times = [], []
             try:
                 for did, shard, entry in zip(group.dids, group.shards, group.entries, strict=True):
