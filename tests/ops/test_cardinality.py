@@ -159,6 +159,7 @@ def allowed(name: str, label: str) -> set[str] | None:
         "outcome": {"hit", "miss"},
         "shard": {str(shard) for shard in range(64)},
         "generation": {"g1"},
+        "queue": {"log"},
         "le": None,
         "version": None,
     }
