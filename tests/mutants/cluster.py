@@ -13,6 +13,7 @@ LANE: Final = by_tests("tests/unit/processors/test_lane.py")
 LANES: Final = by_tests("tests/unit/processors/test_lanes.py")
 KNOWN: Final = by_tests("tests/unit/processors/test_known.py")
 REDO: Final = by_tests("tests/unit/processors/test_lane_redo.py")
+ZOMBIE: Final = by_tests("tests/unit/processors/test_lane_zombie.py")
 HOPS: Final = by_tests("tests/unit/processors/test_hops_kafka.py")
 MARKS: Final = by_tests("tests/unit/processors/test_marks.py", "tests/unit/processors/test_watermarks.py")
 DENSITY: Final = by_tests("tests/unit/processors/test_density.py")
@@ -93,9 +94,16 @@ MUTANTS: Final = (
     Mutant(
         "the parts of a large partition are asked for at once",
         "views/store_scylla.py",
-        "            await self._session.run(first)\n            await self._session.run(last)\n",
-        "            await self._session.run([*first, *last])\n",
+        "            await self._write(first)\n            await self._write(last)\n",
+        "            await self._write([*first, *last])\n",
         ORDER,
+    ),
+    Mutant(
+        "a count may be older than the first rows that decide it",
+        "processors/lanes/known.py",
+        "            if table in _COUNTED_FIRSTS and read == self._store.get_many:",
+        "            if False:",
+        ZOMBIE,
     ),
     Mutant(
         "edges go to the shard of who wrote, not of whom they are about",
