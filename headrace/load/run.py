@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from headrace.load.target import RunningTarget
 from headrace.load.world import World
 
 _START_SECONDS = 3.0  # for client processes to be there when the load begins
-_GRACE = 3.0  # seconds of errors that are counted after a target has died
+_GRACE = 3.0  # seconds of errors that are counted after a target has died for good
 _SET_UP_SETTLES = 900.0
 T = TypeVar("T")
 
@@ -55,6 +56,9 @@ class Run:
         self._plan, self._folder, self._progress, self._stop, self._short = plan, folder, progress, stop, short
         self._target = RunningTarget(plan.target, url, folder, named or {})
         self._begin = 0.0
+        restarts = (fault.process for fault in plan.faults if fault.do == "restart")
+        self._restarts = Counter(map(self._target.named, restarts))  # still to be done
+        self._is_cut = False
         self._events: list[Event] = []
         self._notes: list[str] = []
         self._players: list[Player] = []
@@ -93,10 +97,13 @@ class Run:
             self._begin = time.monotonic() + _START_SECONDS
             sampler.restart(self._begin)
             await clients.start(self._begin)
-            tasks += [asyncio.create_task(each) for each in (self._break(), self._watch(clients), self._show(sampler))]
+            breaking = asyncio.create_task(self._break())
+            tasks += [breaking, *(asyncio.create_task(each) for each in (self._watch(clients), self._show(sampler)))]
             players = plays.begin(self._target, self._begin)
             await clients.finished()
             ended = min(time.monotonic() - self._begin, plan.load.seconds)
+            if not self._is_cut:
+                await asyncio.wait((breaking,))  # a process may take longer to start again than the load goes on
             await self._rest(players)
             if not self._target.dead:
                 if self._target.ops:
@@ -173,9 +180,16 @@ class Run:
         self._players += [task.result() for task in done]
 
     async def _break(self) -> None:
+        """Do the faults: of each process in their order, and none waits for another process to be there again."""
+        names = dict.fromkeys(self._target.named(fault.process) for fault in self._plan.faults)
+        await asyncio.gather(*(self._break_one(name) for name in names))
+
+    async def _break_one(self, name: str) -> None:
         for fault in sorted(self._plan.faults, key=lambda each: each.at):
-            await asyncio.sleep(max(0.0, self._begin + fault.at - time.monotonic()))
-            self._note(await self._target.do(fault.do, fault.process), planned=True)
+            if self._target.named(fault.process) == name:
+                await asyncio.sleep(max(0.0, self._begin + fault.at - time.monotonic()))
+                self._note(await self._target.do(fault.do, name), planned=True)
+                self._restarts[name] -= fault.do == "restart"
 
     async def _watch(self, clients: Clients) -> None:
         """End the load early when the target has died and nothing in the plan will start it again, or when told to."""
@@ -192,11 +206,11 @@ class Run:
             noted = set(dead)
             if not dead:
                 continue
-            now = time.monotonic() - self._begin
-            if not any(fault.do == "restart" and fault.at >= now - _GRACE for fault in self._plan.faults):
+            if not all(self._restarts[name] > 0 for name in dead):
                 self._notes.append("the load was ended early: the target had died")
                 await asyncio.sleep(_GRACE)
                 break
+        self._is_cut = True
         clients.stop()
 
     async def _show(self, sampler: Sampler) -> None:

@@ -102,8 +102,7 @@ class RunningTarget:
 
     async def do(self, fault: str, name: str) -> str:
         """Do a fault; the words for what was done. Raises TargetError when it cannot be started again."""
-        if self._cluster is not None and name == _MAIN:
-            name = self._cluster.MAIN
+        name = self.named(name)
         if fault == "restart":
             begin = time.monotonic()
             if name not in self._started:
@@ -120,6 +119,10 @@ class RunningTarget:
             self._expected.add(name)
         try:
             os.kill(pid, number)
+    def named(self, name: str) -> str:
+        """The process that a fault means: of a cluster the target is the PDS."""
+        return OwnCluster.MAIN if self._target.start == "cluster" and name == _MAIN else name
+
         except ProcessLookupError:
             return f"{name} is gone already"
         return f"{name} was sent {number.name}"

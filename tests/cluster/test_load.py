@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,20 @@ def test_a_plan_holds_over_roles_that_the_run_starts(
     assert asyncio.run(left(kafka_servers, cql_address)) <= before
 
 
+def test_roles_are_killed_and_stand_still_and_nothing_is_lost(
+    tmp_path: Path, kafka_servers: str, cql_address: tuple[str, int]
+) -> None:
+    done = run(tmp_path, kafka_servers, cql_address, "outage", "--short")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = read(tmp_path)
+    assert {each.split()[0] for each in (event.what for event in result.events)} == {"pds", "process", "derive"}
+    assert all(event.planned for event in result.events)
+    assert sum("started again" in event.what for event in result.events) == 2
+    assert result.checks.failed == {}
+    assert result.settled_seconds is not None
+
+
 def test_players_of_a_cluster_are_relays_that_it_reads(
     tmp_path: Path, kafka_servers: str, cql_address: tuple[str, int]
 ) -> None:
@@ -72,6 +87,35 @@ def test_players_of_a_cluster_are_relays_that_it_reads(
     assert (player.accepted, player.refused, player.error) == (player.sent, 0, "")
     assert player.accepted >= 400
     assert {each.name for each in result.processes} >= ROLES | {"relay"}
+
+
+def test_the_topics_and_keyspaces_of_a_killed_run_are_taken_away_by_the_next_command(
+    tmp_path: Path, kafka_servers: str, cql_address: tuple[str, int]
+) -> None:
+    where = ("--kafka", kafka_servers, "--cql", f"{cql_address[0]}:{cql_address[1]}")
+    command = [sys.executable, "-m", "headrace", "load"]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    before = asyncio.run(left(kafka_servers, cql_address))
+    words = [*command, "run", "seed-2024", "--short", *where, "--out", str(tmp_path / "out")]
+    killed = subprocess.Popen(words, env=env, stderr=subprocess.PIPE, text=True)
+    assert killed.stderr is not None
+    try:
+        said = killed.stderr.readline()  # when all roles serve
+        made = asyncio.run(left(kafka_servers, cql_address)) - before
+        living = subprocess.run([*command, "clean", *where], env=env, capture_output=True, text=True, check=True)
+        kept = asyncio.run(left(kafka_servers, cql_address)) - before
+    finally:
+        killed.kill()
+        killed.wait()
+        killed.stderr.close()
+    done = subprocess.run([*command, "clean", *where], env=env, capture_output=True, text=True, check=True)
+
+    assert "set up" in said
+    assert living.stdout == ""
+    assert made <= kept  # names of topics and keyspaces of one that lives
+    (name,) = {each.partition(".")[0].partition("_g1")[0] for each in made}
+    assert f"taken_away: {name}\n" in done.stdout
+    assert not {each for each in asyncio.run(left(kafka_servers, cql_address)) if each.startswith(name)}
 
 
 @pytest.mark.parametrize("name", ["headrace", "loads", ""])
