@@ -17,9 +17,9 @@ import pytest
 
 from headrace.load.archive import index
 from headrace.load.archive.blocks import Item, Kind
-from headrace.load.archive.cut import import_frames, shown
+from headrace.load.archive.cut import cut, import_frames, shown
 from headrace.load.archive.directory import Directory
-from headrace.load.archive.reader import Archive, last_seq
+from headrace.load.archive.reader import Archive, Wanted, last_seq
 from headrace.load.archive.record import Recorder, RecordReason
 from headrace.load.archive.verify import Verifier
 from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter, paths
@@ -99,6 +99,28 @@ async def test_recording_what_is_played_gives_equal_bytes_and_verifies(archive: 
         async with ArchiveHost(tmp_path / "b") as second:
             await record(second.url, tmp_path / "c", len(expected))
     assert data(Archive(tmp_path / "c")) == expected
+
+
+async def test_a_recording_that_is_cut_verified_played_and_recorded_again_is_the_cut_byte_for_byte(
+    archive: Archive, tmp_path: Path
+) -> None:
+    frames = len(data(archive))
+    async with ArchiveHost(archive.directory) as host:
+        await record(host.url, tmp_path / "recorded", frames)
+    recorded = Archive(tmp_path / "recorded")
+    chosen = frozenset(sorted({item.did_key for item in recorded.items()})[:2])
+    with ArchiveWriter(tmp_path / "cut", source="cut") as writer:
+        copied = cut(recorded, writer, Wanted(dids=chosen))
+    expected = [item.data for item in recorded.items() if item.did_key in chosen]
+    failures = Verifier(Archive(tmp_path / "cut")).run().failures
+    async with ArchiveHost(tmp_path / "cut") as host:
+        await record(host.url, tmp_path / "again", copied)
+
+    assert 0 < copied == len(expected) < frames
+    assert failures == {}
+    assert data(Archive(tmp_path / "cut")) == expected
+    assert data(Archive(tmp_path / "again")) == expected
+    assert Verifier(Archive(tmp_path / "again")).run().failures == {}
 
 
 async def test_the_real_frames_survive_play_and_record(vectors: Vectors, tmp_path: Path) -> None:
