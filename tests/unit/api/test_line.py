@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.line import HURRIED, STANDS_AFTER, Line
@@ -159,6 +159,7 @@ def test_under_an_overload_that_lasts_as_many_are_taken_and_they_wait_for_a_turn
     assert old_waits[len(old_waits) // 2] >= 0.7
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, MOST), live=st.integers(0, 30))
 def test_no_burst_after_rest_is_shed_that_places_can_be_given_in_time_whatever_little_goes_on(
     size: int, live: int
@@ -172,6 +173,7 @@ def test_no_burst_after_rest_is_shed_that_places_can_be_given_in_time_whatever_l
     assert max(server.waits) <= SECONDS
 
 
+@settings(deadline=None)
 @given(
     most=st.integers(0, 8),
     places=st.integers(1, 4),
