@@ -153,7 +153,9 @@ class ReadSaidRev:
         return "" if known is None else known.rev
 
     def _remember(self, viewer: str, rev: str, since: float) -> None:
-        self._known[viewer] = _Known(rev, since)
+        known = self._known.get(viewer)
+        # Of a write that was waited for in vain no look says since when it is held.
+        self._known[viewer] = _Known(rev, since if known is None else max(since, known.since))
         self._known.move_to_end(viewer)
         if len(self._known) > _KNOWN:
             self._known.popitem(last=False)

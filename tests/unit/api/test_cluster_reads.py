@@ -121,6 +121,50 @@ async def test_a_rev_is_said_once_every_view_holds_it() -> None:
     assert (held, still, risen) == (REVS[0], REVS[0], REVS[1])
 
 
+async def test_who_wrote_is_shown_nothing_from_before_all_views_were_found_to_hold_it() -> None:
+    store, clock = Views(), iter(range(10, 1_000, 10))
+    store.rev, store.offset, store.reached = REVS[1], 7, 6
+    moments = []
+
+    def now() -> float:
+        moments.append(float(next(clock)))
+        return moments[-1]
+
+    fresh = ReadSaidRev(store, 1, HttpMetrics(CollectorRegistry()), wait_seconds=5.0, now=now)
+    nobody = fresh.since(DID)
+    reading = asyncio.ensure_future(fresh.wait(DID, REVS[1]))
+    await until(lambda: len(moments) >= 2)
+    before = max(moments)
+    store.reached = 7
+    await reading
+    found = fresh.since(DID)
+    await fresh.wait(DID, REVS[1])
+    other = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
+    await fresh.wait(other, REVS[1])
+
+    assert nobody is None
+    assert found is not None
+    assert found > before
+    # Who asks again, or comes later with what is complete already, demands no more than that.
+    assert fresh.since(DID) == fresh.since(other) == found
+
+
+async def test_who_is_answered_before_the_views_are_there_is_shown_nothing_from_before() -> None:
+    store, clock = Views(), iter(range(10, 1_000, 10))
+    fresh = ReadSaidRev(store, 1, HttpMetrics(CollectorRegistry()), wait_seconds=0.05, now=lambda: float(next(clock)))
+    other = "did:plc:bbbbbbbbbbbbbbbbbbbbbbbb"
+    await fresh.wait(other, REVS[0])
+
+    await fresh.wait(DID, REVS[2])
+    given_up = fresh.since(DID)
+    said = await fresh.rev(DID, REVS[2], None)
+
+    assert given_up is not None
+    assert given_up > fresh.since(other)
+    assert said == REVS[0]
+    assert fresh.since(DID) == given_up
+
+
 async def test_all_who_wait_share_the_looks_at_progress() -> None:
     store = Views()
     store.rev, store.offset = REVS[1], 9

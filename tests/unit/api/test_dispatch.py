@@ -23,7 +23,7 @@ from api.fresh import ReadYourWrites
 from api.metrics import HttpMetrics
 from api.server import PublicServer
 from api.well_known import pages
-from api.xrpc import Answer, Auth, Ctx, Endpoint, Raw, Services
+from api.xrpc import Answer, Auth, Ctx, Endpoint, Kind, Raw, Services
 from headrace.did_docs import DidDocs
 from ingest.identity import service_auth
 from ingest.pds.rate_limit import RateLimiter
@@ -92,8 +92,8 @@ async def serving(*pds: Endpoint, views: tuple[Endpoint, ...] = (), limiter: Rat
     registry = CollectorRegistry()
     metrics = HttpMetrics(registry)
     seen = Seen()
-    fresh = ReadYourWrites(seen, lambda did: (0, 9) if did == DID else None, metrics)
-    parts = Services(config=CONFIG, metrics=metrics, fresh=fresh, **services)
+    services.setdefault("fresh", ReadYourWrites(seen, lambda did: (0, 9) if did == DID else None, metrics))
+    parts = Services(config=CONFIG, metrics=metrics, **services)
     authenticator = Authenticator(TOKENS, DidDocs({DID: DOCUMENT}), (SERVICE, f"{SERVICE}#bsky_appview"), "hunter2")
     dispatcher = Dispatcher(lexicon.load(), parts, authenticator, metrics, pds=pds, views=views, limiter=limiter)
 
@@ -359,6 +359,41 @@ async def test_a_read_waits_for_the_viewers_own_write_and_says_how_far_it_is() -
     assert own == "3krev"
     assert anonymous is None
     assert client.seen.asked == [(0, 9), (0, 9)]
+
+
+async def test_a_viewer_whose_write_is_held_is_answered_from_nothing_older_and_nobody_else_is() -> None:
+    class Held:
+        waits_for = Kind.ACCESS
+        moment: float | None = 7.0
+
+        async def wait(self, _viewer: str, _said: str | None) -> None: ...
+
+        async def rev(self, _viewer: str, said: str | None, _appview: object) -> str | None:
+            return said
+
+        def since(self, _viewer: str) -> float | None:
+            return self.moment
+
+    class Views:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def since(self, moment: float) -> Views:
+            return Views(f"{self.name} since {moment}")
+
+    async def views_of(ctx: Ctx) -> Answer:
+        return {"views": ctx.services.appview.name, "fresh": ctx.services.fresh is fresh}
+
+    nsid = "app.bsky.actor.getProfile"
+    fresh = Held()
+    found = []
+    async with serving(views=(endpoint(nsid, views_of, Auth.OPTIONAL),), appview=Views("all"), fresh=fresh) as client:
+        for moment, headers in ((7.0, bearer(TOKENS.access(DID))), (None, bearer(TOKENS.access(DID))), (7.0, {})):
+            fresh.moment = moment
+            async with client.get(f"/xrpc/{nsid}?actor=alice.test", headers=headers) as got:
+                found.append(await got.json())
+
+    assert found == [{"views": name, "fresh": True} for name in ("all since 7.0", "all", "all")]
 
 
 @pytest.mark.parametrize(
