@@ -105,7 +105,7 @@ class ClusterSettings(NetworkSettings):
     cql_driver: Literal["auto", "scylla-driver", "acsylla"] = Field(
         "auto",
         description="Client library that carries rows; schema is scylla-driver's in any case."
-        " `auto`: acsylla where an AppView reads without TLS, scylla-driver elsewhere.",
+        " `auto`: acsylla without TLS, scylla-driver with it.",
     )
     cql_epoch: Annotated[int, Field(ge=0, le=63)] = Field(
         0, description="Raised by one when the cluster's log is replaced, so that rows of the new one win."
