@@ -1,7 +1,8 @@
 """A process of the measured cluster: `python -m tests.bench.cluster_worker derive|process` and what `main` takes.
 
 As the roles run it (uvloop, settings as they ship), without what surrounds them. Prints `ready`; ends on SIGTERM.
-HEADRACE_BENCH_PROFILE in the environment names a file for a profile of its loop.
+HEADRACE_TEST_CQL_DRIVER in the environment names another driver than theirs, HEADRACE_BENCH_PROFILE a file for a
+profile of its loop.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import uvloop
 from ingest.log_kafka.client import KafkaSettings
 from ingest.log_kafka.derive.worker import DeriveWorker
 from processors.run_plain import PlainRunner
+from tests.support.cql_store import DRIVER
 from views import ALL
-from views.store_scylla import CqlSettings, ScyllaStore
+from views.store_scylla import CqlSettings, ScyllaStore, reads_fast
 
 
 async def main(kind: str, servers: str, cluster: str, cql: str, generation: str, shards: int, directory: str) -> None:  # noqa: PLR0917
@@ -34,7 +36,8 @@ async def main(kind: str, servers: str, cluster: str, cql: str, generation: str,
         await derive.stop()
         return
     host, _, port = cql.rpartition(":")
-    settings = CqlSettings(hosts=(host,), port=int(port), keyspace=cluster)
+    driver = os.environ.get(DRIVER) or ("acsylla" if reads_fast() else "scylla-driver")
+    settings = CqlSettings(hosts=(host,), port=int(port), keyspace=cluster, driver=driver)
     store = await ScyllaStore.open(settings, generation, [view.table for view in ALL], create=False)
     runner = PlainRunner(kafka, store, ALL, generation=generation, shards=shards, on_failure=lambda _: ended.set())
     await runner.start()
