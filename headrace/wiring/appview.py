@@ -98,6 +98,8 @@ async def start(running: Running, settings: Settings) -> None:
     running.keep(live.follow(lambda store: dispatcher.read(*readers(store))), "live")
 
     def status() -> dict[str, Any]:
-        return {**about(running), "generation": live.store.generation}
+        # Unix seconds: an answer given now is of this moment or a later one.
+        shows_since = shared.unix_micros() / 1_000_000 - settings.rows_kept_seconds
+        return {**about(running), "generation": live.store.generation, "shows_since": shows_since}
 
     await shared.serve_ops(running, ops, status=status, ready=lambda: live.ready)

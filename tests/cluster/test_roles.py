@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,17 @@ class Client:
 
 
 async def settled(session: aiohttp.ClientSession, cluster: RolesCluster) -> None:
-    """Return when every view holds all that the log holds."""
+    """Return when every view holds all that the log holds, and the AppView shows nothing from before."""
     async with asyncio.timeout(120):
+        held: float | None = None
         while True:
-            async with session.get(f"{cluster['process'].ops}/status") as response:
-                if (await response.json())["views"]["behind"] == 0:
+            async with session.get(f"{cluster['process' if held is None else 'appview'].ops}/status") as response:
+                status = await response.json()
+            if held is not None:
+                if status["shows_since"] >= held:
                     return
+            elif status["views"]["behind"] == 0:
+                held = time.time()
 
 
 async def commits_of(session: aiohttp.ClientSession, url: str, dids: set[str], last: str) -> list[CommitMessage]:
@@ -267,7 +273,13 @@ def test_a_second_pds_may_not_hand_out_the_firsts_handles(cluster: RolesCluster)
 def test_the_python_sdk_lives_a_whole_story(cluster: RolesCluster, vectors: Callable[[str], Path]) -> None:
     image = vectors("bluesky-social/atproto/packages/dev-env/assets/key-portrait-small.jpg")
     story = Path(__file__).parents[1] / "e2e" / "python" / "story.py"
-    where = (cluster["pds"].url, str(image), cluster["plc"].addresses["plc"], cluster["process"].ops)
+    where = (
+        cluster["pds"].url,
+        str(image),
+        cluster["plc"].addresses["plc"],
+        cluster["process"].ops,
+        cluster["appview"].ops,
+    )
 
     done = subprocess.run(
         [sys.executable, str(story), *where], capture_output=True, text=True, timeout=280, check=False

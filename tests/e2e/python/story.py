@@ -1,4 +1,6 @@
-"""The whole story through the Python SDK (PyPI `atproto`): usage: story.py SERVICE_URL IMAGE_FILE PLC_URL OPS_URL.
+"""The whole story through the Python SDK (PyPI `atproto`).
+
+Usage: story.py SERVICE_URL IMAGE_FILE PLC_URL OPS_URL [OPS_URL_OF_THE_APPVIEW].
 
 Prints one line a step; an AssertionError ends it.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,7 +27,7 @@ from atproto import (
 )
 from atproto.exceptions import AtProtocolError
 
-service, image_file, plc, ops = sys.argv[1:5]
+service, image_file, plc, ops, *appview_ops = sys.argv[1:]
 image = Path(image_file).read_bytes()
 
 
@@ -33,8 +36,14 @@ def step(text: str) -> None:
 
 
 def settled() -> None:
-    """A writer sees its own write at once; before somebody else looks, the views have to have passed it."""
+    """A writer sees its own write at once; before somebody else looks, the views have to have passed it.
+
+    And an AppView of a cluster must show nothing from before.
+    """
     while json.load(urlopen(f"{ops}/status"))["views"]["behind"] > 0:
+        pass
+    held = time.time()
+    while appview_ops and json.load(urlopen(f"{appview_ops[0]}/status"))["shows_since"] < held:
         pass
 
 
