@@ -43,9 +43,13 @@ class Admission:
         origin = parse_host(hostname, private=self._settings.private)
         if origin.hostname in self._settings.ours:
             raise Refused(RelayReason.HOST_OURS, f"{origin.hostname} is this server: its accounts are here already")
-        if is_under(origin.hostname, self._bans):
+        if self.is_banned(origin.hostname):
             raise banned_host(origin.hostname)
         return origin
+
+    def is_banned(self, hostname: str) -> bool:
+        """By its domain."""
+        return is_under(hostname, self._bans)
 
     def check_via(self, origin: Origin, via: tuple[str, ...]) -> None:
         """Raises Refused(LOOP) for a request that has come through here before."""

@@ -5,6 +5,8 @@ Does not own documents (`ingest.identity.resolver`) nor signatures (`ingest.rela
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ingest.identity.did_doc import DidDocument
 from ingest.identity.resolver import DidResolver
 from ingest.relay.intake_ports import Accounts
@@ -23,10 +25,17 @@ class Authority:
         self._resolver = resolver
         self._accounts = accounts
         self._quota = quota
+        self.is_banned: Callable[[str], bool] = lambda _: False
+        """Whether nothing is taken of accounts at a host (its origin), whoever passes it on."""
 
     async def document(self, source: Source, did: Did, *, fresh: bool = False) -> DidDocument:
-        """The account's document, if this source may speak for it. Raises Refused: NOT_AUTHORITATIVE, IDENTITY_*."""
+        """The account's document, if this source may speak for it.
+
+        Raises Refused: NOT_AUTHORITATIVE, HOST_BANNED, IDENTITY_*.
+        """
         document = await self._resolver.did_document(did, refresh=fresh)
+        if source.kind == "upstream" and document.pds is not None and self.is_banned(document.pds):
+            raise Refused(RelayReason.HOST_BANNED, f"{did} is at {document.pds}, which is banned here")
         if source.kind != "host" or is_authoritative(source.name, document.pds):
             return document
         if not fresh and source.refreshes.take():

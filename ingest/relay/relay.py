@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ingest.relay.admission import Admission, banned_host
 from ingest.relay.backfill_parts import backfills
@@ -78,6 +79,7 @@ class Relay:
             first_pause=settings.first_pause,
         )
         self.resync.waits = self.strangers.waits
+        self.resync.is_banned = self.intake.authority.is_banned = self._is_banned
         self._accounts = SeenAccounts(self.store, parts.log, self.resync.holds)
         self._hosts = Hosts(
             self.store, self._subscription, self._ended, accounts=settings.host_accounts, teed=self._teed
@@ -215,6 +217,11 @@ class Relay:
         if known is not None and known.row.banned:
             raise banned_host(origin.hostname)
         return origin
+
+    def _is_banned(self, url: str) -> bool:
+        name = urlsplit(url).netloc.lower()
+        known = self._hosts.get(name)
+        return (known is not None and known.row.banned) or self._admission.is_banned(name)
 
     def _host(self, hostname: str) -> Host:
         found = self._hosts.get(hostname)

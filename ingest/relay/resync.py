@@ -113,6 +113,8 @@ class Resync:
         self._woken = asyncio.Event()
         self.waits: Callable[[str], bool] = lambda _: False
         """Whether what comes of an account is held elsewhere (`ingest.relay.strangers`): its repair is to be kept."""
+        self.is_banned: Callable[[str], bool] = lambda _: False
+        """Whether a host (its origin) is asked for nothing."""
         self.done = 0
         self.given_up = 0
         self.failures: Counter[str] = Counter()
@@ -231,6 +233,8 @@ class Resync:
         did, log = job.did, self._log
         document = await self._resolver.did_document(did, refresh=job.tries > 0)
         job.url = document.pds or job.url
+        if self.is_banned(job.url):
+            raise Refused(RelayReason.HOST_BANNED, f"{did} is at {job.url}, which is banned here")
         signed, blocks = await read_repo(self._fetch.pieces(job.url, did), self._repo_limit)
         if signed.did != did:
             raise Refused(RepoReason.FIELD_MISMATCH, f"asked for the repo of {did}, given that of {signed.did}")

@@ -370,3 +370,23 @@ def _handshake(key: bytes) -> bytes:
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
+
+
+async def test_what_a_relay_passes_on_of_a_banned_host_is_not_taken_nor_is_it_asked(tmp_path: Path) -> None:
+    people = People()
+    async with Host(people) as banned, Host(people) as good, Host(people) as upstream:
+        member, other = banned.add(1), good.add(2)
+        async with World(tmp_path, people, crawl=(banned.name,)) as world:
+            await world.relay.ban_host(banned.name, banned=True)
+            await world.relay.add_host(upstream.name, upstream=True)
+            await until(lambda: upstream.cursors)
+            await upstream.say(member.write(), other.write())
+            await upstream.account(member.did, "deleted")
+            await world.taken(upstream)
+            world.relay.resync.begin(member.did, banned.url)
+            await until(lambda: world.relay.resync.failures)
+
+            assert {entry.did for entry in await world.entries()} == {other.did}  # type: ignore[union-attr]
+            assert world.dropped["host_banned"] == 2
+            assert world.relay.resync.failures == {"host_banned": 1}
+            assert banned.asked["getRepo"] == 0
