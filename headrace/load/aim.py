@@ -33,7 +33,7 @@ def aimed(plan: Plan, on_command_line: str | None, kafka: str | None = None, cql
 
 
 def _cluster(plan: Plan, url: str | None, kafka: str | None, cql: str | None) -> Plan:
-    """Roles that the run starts, on a broker and a store that are there. Players are relays: no role has a hook."""
+    """Roles that the run starts, on a broker and a store that are there. Players are read: no role has a hook."""
     target = plan.target
     if url is not None or target.url:
         raise PlanError(
@@ -50,7 +50,10 @@ def _cluster(plan: Plan, url: str | None, kafka: str | None, cql: str | None) ->
                 f" (plan: {in_plan or 'none'}; command line: {said or 'none'}). Ask its owner first"
             )
     found = replace(target, start="cluster", kafka=kafka or target.kafka, cql=cql or target.cql)
-    players = {name: replace(each, through="relay") for name, each in plan.players.items()}
+    players = {
+        name: replace(each, through="relay" if each.through == "log" else each.through)
+        for name, each in plan.players.items()
+    }
     return replace(plan, target=found, players=players)
 
 

@@ -53,8 +53,10 @@ class OwnCluster:
 
     async def start(self) -> None:
         """What others ask first, what asks them next. Raises TargetError."""
-        await self._start(self._role("plc"), self._role("derive"), self._role("process"))
-        plc = {"plc_url": self.roles["plc"].addresses["plc"]}
+        is_given = "plc_url" in self._settings
+        own = [] if is_given else [self._role("plc")]
+        await self._start(*own, self._role("derive"), self._role("process"))
+        plc = {} if is_given else {"plc_url": self.roles["plc"].addresses["plc"]}
         others = [self._role(RELAY, relay_port=0, **plc)] if self._reads_others else []
         await self._start(self._role("appview", **plc), self._role("firehose"), *others)
         await self._start(self._role("pds", **plc, appview_url=self.roles["appview"].addresses["xrpc"]))

@@ -91,11 +91,24 @@ class Writers(Struct, frozen=True, forbid_unknown_fields=True):
     by: Literal["all", "celebrities"] = "all"
 
 
-class Players(Struct, frozen=True, forbid_unknown_fields=True):
-    """An archive that a target of this run's own takes in."""
+class Bursts(Struct, frozen=True, forbid_unknown_fields=True):
+    """A player's rate for a while, again and again: more for a burst, nothing for a pause."""
 
-    rate: Positive  # frames a second
-    through: Literal["log", "relay"] = "log"  # its ingest hook; or a relay, which the target reads and verifies
+    every: Annotated[float, Meta(ge=0.1, le=10_000_000)]  # seconds from one to the next
+    seconds: Positive  # that one lasts
+    times: NotNegative = 0.0  # the rate: 10 for a burst of ten times as many, 0 for a pause
+    first: NotNegative = 0.0  # when the first comes
+
+
+class Players(Struct, frozen=True, forbid_unknown_fields=True):
+    """An archive that a target of this run's own takes in: at a rate, in recorded time, or (neither) flat out."""
+
+    rate: NotNegative = 0.0  # frames a second
+    times: NotNegative = 0.0  # instead: so many times the recorded speed
+    ramp: NotNegative = 0.0  # the rate rises from nothing over this long
+    bursts: Bursts | None = None
+    # Its ingest hook; or a relay, or a host (PDS) of all its accounts, which the target reads and verifies.
+    through: Literal["log", "relay", "host"] = "log"
     archive: str = ""  # a directory; none: it is synthesised
     accounts: Annotated[int, Meta(ge=1, le=1_000_000)] = 200
     followers: Count = 0  # instead: one account that so many follow, who all like what it posts

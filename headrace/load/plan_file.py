@@ -18,7 +18,7 @@ import msgspec
 
 from headrace.load import plan as plans
 from headrace.load.measures import nearest_measure
-from headrace.load.plan import Plan
+from headrace.load.plan import Plan, Players
 
 SHORT, CLUSTER = "short", "cluster"
 SHIPPED = Path(__file__).parent / "plans"
@@ -99,8 +99,25 @@ def _sensible(plan: Plan, text: str, name: str) -> None:
         raise PlanError(f"{name}: ramp and warm_up take all of the {plan.load.seconds:g} seconds; nothing is judged")
     if any(fault.at >= plan.load.seconds for fault in plan.faults):
         raise PlanError(f"{name}: a fault lies after the load's end at {plan.load.seconds:g} s")
+    for player, players in plan.players.items():
+        if why := _playable(players):
+            raise PlanError(f"{_at(text, name, ('players', player))}: {player} {why}")
     if not (plan.readers or plan.writers or plan.players or plan.sessions or plan.checks):
         raise PlanError(f"{name}: nobody comes: expected readers, writers, players, sessions or checks")
+
+
+def _playable(players: Players) -> str:
+    """Why a player cannot play, or nothing."""
+    bursts = players.bursts
+    if players.rate and players.times:
+        return "has a rate and times: choose one (neither is flat out)"
+    if not players.rate and not players.archive:
+        return "plays a synthetic network, which is as large as a rate says: give it a rate or an archive"
+    if not players.rate and (players.ramp or bursts):
+        return "has a ramp or bursts of no rate: give it a rate"
+    if bursts is not None and bursts.seconds > bursts.every:
+        return f"has bursts of {bursts.seconds:g} s every {bursts.every:g} s: they overlap"
+    return ""
 
 
 def _look(value: Any, kind: Any, path: tuple[str, ...], text: str, name: str) -> None:

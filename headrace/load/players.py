@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from itertools import islice
 from pathlib import Path
@@ -26,12 +27,14 @@ from headrace.load.player import PlayerError
 from headrace.load.result import Player
 from headrace.load.synthesis.pool import SynthesisStoppedError, synthesise
 from headrace.load.synthesis.steps import START, Population
+from headrace.load.tempo import Tempo
 from schemas.errors import Refused
 
 _FRAMES = frozenset({Kind.COMMIT, Kind.SYNC, Kind.IDENTITY, Kind.ACCOUNT})
 _UPLOAD = 10_000  # frames of one upload, which carries the documents of their accounts
 _AT_ONCE = 64  # frames of one piece before the load
 _PIECE = 0.02  # seconds of frames sent at once
+_MOST = 256  # frames of one piece: who is far behind, or plays flat out, sends piece after piece
 
 
 def archive_of(name: str, plan: Plan, folder: Path, workers: int, stop: Event) -> Archive:
@@ -41,7 +44,7 @@ def archive_of(name: str, plan: Plan, folder: Path, workers: int, stop: Event) -
         if players.archive:
             return Archive(Path(players.archive))
         directory = folder / f"archive-{name}"
-        events = int(players.rate * (plan.load.seconds - players.begin))
+        events = Tempo(players).frames(plan.load.seconds - players.begin)
         population = Population(seed, players.accounts, events)
         if players.followers:
             population = Population(seed, players.followers + 1, events, famous=True)
@@ -61,6 +64,7 @@ class Playing:
         self._name, self._players, self._archive, self._data = name, players, archive, data
         self._documents: dict[int, bytes] = {}
         self._recorded = ALL if players.archive else Wanted(since=START)
+        self._tempo = Tempo(players, next((item.time for item in self._frames(self._recorded)), 0))
         self.sent = 0
 
     async def found(self) -> int:
@@ -108,15 +112,23 @@ class Playing:
 
     async def _paced(self, upload: list[Item], begin: float, seconds: float) -> AsyncIterator[bytes]:
         yield self._options(upload)
-        frames, left = iter(upload), len(upload)
+        left = deque(upload)
         while left and (at := time.monotonic() - begin) < seconds:
-            due = int(max(0.0, at) * self._players.rate) - self.sent
-            piece = list(islice(frames, max(0, due)))
+            piece = self._due(left, at)
             self.sent += len(piece)
-            left -= len(piece)
             if piece:
                 yield _piece(piece)
-            await asyncio.sleep(_PIECE)
+            await asyncio.sleep(0 if len(piece) == _MOST else _PIECE)
+
+    def _due(self, left: deque[Item], at: float) -> list[Item]:
+        """Take out what is due of what is left, at most `_MOST`."""
+        piece: list[Item] = []
+        if self._players.rate:
+            most = min(_MOST, len(left), int(self._tempo.due(at)) - self.sent)
+            return [left.popleft() for _ in range(most)]
+        while left and len(piece) < _MOST and self._tempo.when(0, left[0].time) <= at:
+            piece.append(left.popleft())
+        return piece
 
     def _options(self, upload: list[Item]) -> bytes:
         """What comes first: the documents of the accounts whose frames follow."""

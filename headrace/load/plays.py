@@ -16,18 +16,22 @@ from typing import Self
 
 from headrace.load.archive.reader import Archive
 from headrace.load.famous import Famous
+from headrace.load.front import Front
 from headrace.load.plan import Plan
 from headrace.load.players import Playing, archive_of
 from headrace.load.result import Player
 from headrace.load.series import Series
-from headrace.load.started import Setting
+from headrace.load.serve_archive import ArchiveHost
+from headrace.load.started import Setting, Started
 from headrace.load.target import RunningTarget
 from headrace.load.upstream import Upstream
 from headrace.load.world import World
 
+_READY_SECONDS = 120.0
+
 
 class Plays:
-    """Use as a context: relays are served in it."""
+    """Use as a context: relays and hosts are served in it."""
 
     def __init__(self, plan: Plan, folder: Path, say: Callable[[str], None]) -> None:
         self._plan, self._folder, self._say = plan, folder, say
@@ -45,17 +49,29 @@ class Plays:
         await self._stack.aclose()
 
     async def serve(self) -> dict[str, Setting]:
-        """Begin those that are relays; the settings with which the target reads them. Raises PlayerError."""
+        """Begin those that are read; the settings with which the target does. Raises PlayerError, TargetError."""
         for name, players in self._plan.players.items():
-            if players.through == "relay":
+            if players.through != "log":
                 made = Upstream(name, players, await self._archive(name))
                 self._upstreams.append(await self._stack.enter_async_context(made))
         settings: dict[str, Setting] = {}
         for upstream in self._upstreams:
             settings.update(upstream.settings)
-        if self._upstreams:
-            settings["relay_upstreams"] = ",".join(str(each.settings["relay_upstreams"]) for each in self._upstreams)
+        for key in ("relay_upstreams", "relay_crawl"):
+            if key in settings:
+                settings[key] = ",".join(str(each.settings[key]) for each in self._upstreams if key in each.settings)
+        hosts = [each.host for each in self._upstreams if each.is_host]
+        if hosts:
+            settings["plc_url"] = await self._directory(hosts)
         return settings
+
+    async def _directory(self, hosts: list[ArchiveHost]) -> str:
+        """One of the run's own behind, and before it what knows the accounts of hosts. Raises TargetError."""
+        plc = Started("plc", "plc", self._folder / "players-plc", {}, _READY_SECONDS)
+        self._stack.push_async_callback(plc.close)
+        await plc.start()
+        front = await self._stack.enter_async_context(Front(plc.addresses["plc"].rstrip("/"), hosts))
+        return front.url
 
     async def prepare(self, target: RunningTarget, world: World) -> None:
         """Before the load: synthetic networks come into being. Raises PlayerError."""
@@ -66,6 +82,8 @@ class Plays:
                 self._founded(name, await playing.found())
                 self._playing.append(playing)
         for upstream in self._upstreams:
+            if upstream.is_host:
+                await target.trust(upstream.host.url)
             self._founded(upstream.name, await upstream.found(target.plc, target.relay))
         for name, players in self._plan.players.items():
             if players.followers and not players.archive:

@@ -11,10 +11,16 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import aiohttp
+
+from headrace.client import NotRunningError
+from headrace.commands.admin_client import Admin, AnsweredError
 from headrace.load.cluster import OwnCluster
 from headrace.load.plan import Target
 from headrace.load.started import Setting, Started, TargetError
+from headrace.secrets import ADMIN_TOKEN
 
 __all__ = ["RunningTarget", "TargetError"]
 
@@ -32,6 +38,7 @@ class RunningTarget:
         self._cluster: OwnCluster | None = None
         self._started: dict[str, Started] = {}
         self._url = url
+        self._plc = ""
         self._expected: set[str] = set()
         self.taken_away: list[str] = []
         """Clusters of runs that were killed, which went with its own."""
@@ -46,7 +53,7 @@ class RunningTarget:
     @property
     def plc(self) -> str:
         """The did:plc directory of a target that the run started."""
-        return self._of("plc" if self._cluster else _MAIN).addresses["plc"].rstrip("/")
+        return self._plc or self._of("plc" if self._cluster else _MAIN).addresses["plc"].rstrip("/")
 
     @property
     def relay(self) -> str:
@@ -82,6 +89,7 @@ class RunningTarget:
     async def start(self, more: Mapping[str, Setting]) -> None:
         """Return when it serves; `more` are settings that the run itself needs. Raises TargetError."""
         settings = {**_OF_LOAD, **self._target.settings, **more}
+        self._plc = str(settings.get("plc_url", "")).rstrip("/")
         if self._target.start == "cluster":
             self._cluster = OwnCluster(self._target, self._folder, settings)
             self._started = self._cluster.roles
@@ -91,6 +99,18 @@ class RunningTarget:
             self._started = {_MAIN: one}
             await one.start()
 
+    async def trust(self, host: str) -> None:
+        """Let a host that it crawls send at the trusted rate, or quotas are what is measured. Raises TargetError."""
+        reading = self._of("relay" if self._cluster else _MAIN)
+        token = (reading.data / ADMIN_TOKEN).read_text(encoding="ascii").strip()
+        async with aiohttp.ClientSession() as session:
+            admin = Admin(reading.addresses["xrpc"].rstrip("/"), token, session)
+            change = {"host": urlsplit(host).netloc, "trusted": True}
+            try:
+                await admin.post("/admin/pds/changeLimits", change)
+            except (AnsweredError, NotRunningError) as error:
+                raise TargetError(f"the target does not trust {host}: {error}") from error
+
     async def close(self) -> None:
         """End the processes that were started, and leave those that were there. A cluster's stores are as before."""
         for each in reversed(self._started.values()):
@@ -99,6 +119,10 @@ class RunningTarget:
             await each.close()
         if self._cluster is not None:
             self.taken_away = await self._cluster.drop()
+
+    def named(self, name: str) -> str:
+        """The process that a fault means: of a cluster the target is the PDS."""
+        return OwnCluster.MAIN if self._target.start == "cluster" and name == _MAIN else name
 
     async def do(self, fault: str, name: str) -> str:
         """Do a fault; the words for what was done. Raises TargetError when it cannot be started again."""
@@ -119,10 +143,6 @@ class RunningTarget:
             self._expected.add(name)
         try:
             os.kill(pid, number)
-    def named(self, name: str) -> str:
-        """The process that a fault means: of a cluster the target is the PDS."""
-        return OwnCluster.MAIN if self._target.start == "cluster" and name == _MAIN else name
-
         except ProcessLookupError:
             return f"{name} is gone already"
         return f"{name} was sent {number.name}"

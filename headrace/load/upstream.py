@@ -1,8 +1,9 @@
-"""A player that is a relay: its archive is served as one, and the target reads it, verifies it and takes it in.
+"""A player that is a relay or a host: its archive is served as one, and the target reads it, verifies it, takes it in.
 
-The accounts' operations are brought to the target's did:plc directory first. What founds a synthetic network comes as
-fast as it is read, before the load; then every frame is due at the player's rate. Does not own the archive, how it is
-served (`serve_archive.py`) nor players that write to the log (`players.py`).
+Of a relay the accounts' operations are brought to the target's did:plc directory first; of a host their documents are
+shown by one in front of it (`front.py`). What founds a synthetic network comes as fast as it is read, before the load;
+then every frame is due at the player's tempo. Does not own the archive, how it is served (`serve_archive.py`) nor
+players that write to the log (`players.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from headrace.load.result import Player
 from headrace.load.serve_archive import ArchiveHost
 from headrace.load.started import Setting
 from headrace.load.synthesis.steps import START
+from headrace.load.tempo import Tempo
 from ingest.identity.plc_op import parse
 from schemas.errors import Refused
 
@@ -49,36 +51,66 @@ class Upstream:
         self.name = name
         self._players, self._archive = players, archive
         self._founded = 0 if players.archive else sum(1 for _ in archive.items(Wanted(until=START)))
+        recorded = archive.items(Wanted() if players.archive else Wanted(since=START))
+        self._tempo = Tempo(players, next((item.time for item in recorded), 0))
         self._is_open = False
         self._begin: float | None = None
         self._seconds = 0.0
-        self._host = ArchiveHost(archive.directory, self._due, whole=True)
+        self.host = ArchiveHost(archive.directory, self._due, whole=True)
         self._zero = 0.0
         self._seen: dict[str, float] = {}
         self._taken = self._dropped = 0.0
 
     async def __aenter__(self) -> Self:
-        await self._host.__aenter__()
+        await self.host.__aenter__()
         self._zero = time.monotonic()
-        self._host.play()
+        self.host.play()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._host.__aexit__(kind, error, trace)
+        await self.host.__aexit__(kind, error, trace)
+
+    @property
+    def is_host(self) -> bool:
+        """Whether the target crawls it."""
+        return self._players.through == "host"
 
     @property
     def settings(self) -> dict[str, Setting]:
-        """What the target needs to read it."""
-        return {
-            "relay_upstreams": self._host.url.replace("http:", "ws:", 1),
-            "relay_account_events_hour": _MANY,
-            "allow_private_addresses": "true",
-        }
+        """What the target needs to read it; the first of them also of others."""
+        url = self.host.url
+        reads = {"relay_crawl": url} if self.is_host else {"relay_upstreams": url.replace("http:", "ws:", 1)}
+        return {**reads, "relay_account_events_hour": _MANY, "allow_private_addresses": "true"}
 
     async def found(self, plc: str, ops: str) -> int:
-        """Bring the accounts to the directory and let them come into being; how many frames did. Raises PlayerError."""
+        """Let the accounts be known and come into being; how many frames did. Raises PlayerError."""
+        if self.is_host:
+            if not await asyncio.to_thread(self._is_documented):
+                raise PlayerError(
+                    f"{self.name}: {self._archive.directory} holds no DID documents, and nobody can tell whose keys its"
+                    " frames are signed with: record it with --plc, or give it new identities with headrace load"
+                    " synthesise --re-sign"
+                )
+        else:
+            await self._bring(plc)
+        self._is_open = True
+        try:
+            async with asyncio.timeout(_FOUNDED_SECONDS):
+                await self._until_taken(ops, self._founded)
+        except TimeoutError:
+            raise PlayerError(
+                f"{self.name}: the target took {self._taken:.0f} of {self._founded} founding frames"
+                f" in {_FOUNDED_SECONDS:.0f} s"
+            ) from None
+        return self._founded
+
+    def _is_documented(self) -> bool:
+        return any(item.kind == Kind.DOCUMENT for item in self._archive.items(holds=DOCUMENTS))
+
+    async def _bring(self, plc: str) -> None:
+        """The accounts' operations to the directory."""
         operations = await asyncio.to_thread(lambda: list(self._operations()))
         if not operations:
             raise PlayerError(
@@ -97,34 +129,25 @@ class Upstream:
                             )
 
             await asyncio.gather(*(bring() for _ in range(_AT_ONCE)))
-        self._is_open = True
-        try:
-            async with asyncio.timeout(_FOUNDED_SECONDS):
-                await self._until_taken(ops, self._founded)
-        except TimeoutError:
-            raise PlayerError(
-                f"{self.name}: the target took {self._taken:.0f} of {self._founded} founding frames"
-                f" in {_FOUNDED_SECONDS:.0f} s"
-            ) from None
-        return self._founded
 
     async def run(self, ops: str, begin: float, seconds: float) -> Player:
         """Until the load ends, and the target has taken what was sent. `begin` is of CLOCK_MONOTONIC."""
-        sent, taken, dropped = self._host.sent, self._taken, self._dropped
+        sent, taken, dropped = self.host.sent, self._taken, self._dropped
         begin += self._players.begin
         self._seconds = max(0.0, seconds - self._players.begin)
         self._begin = begin
-        left = min(self._host.events - self._founded, int(self._seconds * self._players.rate))
+        left = self._ahead()
         await asyncio.sleep(max(0.0, begin - time.monotonic()))
         error = ""
         try:
             await self._until_taken(ops, self._founded + left)
         except (TimeoutError, aiohttp.ClientError, OSError) as failed:
             error = str(failed) or type(failed).__name__
-        refused = int(self._dropped - dropped)
-        accepted = int(self._taken - taken) - refused
         took = round(time.monotonic() - begin, 3)
-        return Player(self.name, self._host.sent - sent, accepted, refused, took, error)
+        # The target counts all whom it reads together: of several players none has more taken than it sent.
+        sent, refused = self.host.sent - sent, int(self._dropped - dropped)
+        accepted = max(0, min(sent, int(self._taken - taken)) - refused)
+        return Player(self.name, sent, accepted, refused, took, error)
 
     def _due(self, number: int, at: int) -> float:
         """In seconds after the host began; never, until the run says so."""
@@ -132,8 +155,16 @@ class Upstream:
             return 0.0 if self._is_open else inf
         if self._begin is None or not self._is_open:
             return inf
-        after = (number - self._founded) / self._players.rate
+        after = self._tempo.when(number - self._founded, at)
         return inf if after > self._seconds else self._begin - self._zero + after
+
+    def _ahead(self) -> int:
+        """How many frames are due of what is to be played, until the load ends."""
+        events = self.host.events - self._founded
+        if self._players.rate:
+            return min(events, int(self._tempo.due(self._seconds)))
+        items = self._archive.items()
+        return sum(self._tempo.when(number, item.time) <= self._seconds for number, item in enumerate(items))
 
     def _operations(self) -> Iterator[tuple[str, object]]:
         """Of each account the first, which says who it is."""
@@ -150,7 +181,7 @@ class Upstream:
             while quiet < _QUIET:
                 await asyncio.sleep(_LOOK)
                 under_way = await self._look(session, ops)
-                quiet = quiet + 1 if under_way == 0 and self._host.sent >= frames else 0
+                quiet = quiet + 1 if under_way == 0 and self.host.sent >= frames else 0
 
     async def _look(self, session: aiohttp.ClientSession, ops: str) -> float:
         """Count on, over restarts of the target; how many messages are read and not yet in the log, or -1."""

@@ -15,7 +15,9 @@ import orjson
 import psutil
 import pytest
 
-from headrace.load.archive.writer import ArchiveWriter
+from headrace.load.archive.blocks import Kind
+from headrace.load.archive.reader import Archive
+from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter
 from headrace.load.plan_file import SHIPPED
 from headrace.load.progress import Progress
 from headrace.load.result import Result, read
@@ -128,18 +130,97 @@ rate = 5
     assert player.sent == 200
 
 
-def test_an_archive_whose_accounts_nobody_knows_is_refused(tmp_path) -> None:
+def test_players_at_once_have_each_their_own_tempo(tmp_path) -> None:
+    for seed, name in ((31, "a"), (32, "b")):
+        with ArchiveWriter(tmp_path / name, source="test") as writer:
+            synthesise(Population(seed=seed, accounts=8, events=60), writer)
+    text = f"""
+name = "together"
+[population]
+accounts = 2
+follows = 1
+[load]
+seconds = 4
+settle = 120
+timeout = 60
+[players.flatout]
+archive = "{tmp_path / "a"}"
+[players.recorded]
+archive = "{tmp_path / "b"}"
+times = 200000
+through = "relay"
+[players.bursts]
+rate = 10
+accounts = 5
+ramp = 2
+bursts = {{ every = 2, seconds = 1, times = 3, first = 2 }}
+"""
+    done = load(tmp_path, text)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    players = {each.name: each for each in read(tmp_path / "out").players}
+    assert {(each.accepted - each.sent, each.refused, each.error) for each in players.values()} == {(0, 0, "")}
+    sent = {
+        name: sum(1 for _ in Archive(tmp_path / path).items()) for name, path in (("flatout", "a"), ("recorded", "b"))
+    }
+    assert {name: players[name].sent for name in sent} == sent
+    # Half of two seconds of ramp, a second of three times as many, and one as the rate says.
+    assert players["bursts"].sent == pytest.approx(50, abs=2)
+
+
+def test_a_player_that_is_a_host_is_crawled_and_its_accounts_need_no_operations(tmp_path) -> None:
+    with ArchiveWriter(tmp_path / "a", source="test") as writer:
+        synthesise(Population(seed=33, accounts=8, events=60), writer)
+    with ArchiveWriter(tmp_path / "b", source="test") as writer:
+        for item in Archive(tmp_path / "a").items():
+            writer.frame(item)
+        for item in Archive(tmp_path / "a").items(holds=DOCUMENTS):
+            if item.kind == Kind.DOCUMENT:
+                writer.document(item)
+    text = f"""
+name = "crawled"
+[population]
+accounts = 3
+follows = 1
+[load]
+seconds = 4
+settle = 120
+timeout = 60
+[players.recorded]
+archive = "{tmp_path / "b"}"
+through = "host"
+[players.made]
+rate = 20
+accounts = 6
+through = "host"
+[readers.all]
+rate = 5
+"""
+    done = load(tmp_path, text)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    players = {each.name: each for each in read(tmp_path / "out").players}
+    assert {(each.accepted - each.sent, each.refused, each.error) for each in players.values()} == {(0, 0, "")}
+    frames = sum(1 for _ in Archive(tmp_path / "b").items())
+    assert {name: each.sent for name, each in players.items()} == {"recorded": frames, "made": 80}
+
+
+@pytest.mark.parametrize(
+    ("through", "words"), [("relay", "holds no did:plc operations"), ("host", "holds no DID documents")]
+)
+def test_an_archive_whose_accounts_nobody_knows_is_refused(tmp_path, through, words) -> None:
     with ArchiveWriter(tmp_path / "a", source="test") as writer:
         synthesise(Population(seed=1, accounts=2, events=5), writer)
     for path in (tmp_path / "a").glob("*.documents*"):
         path.unlink()
-    player = f'[players.p]\nrate = 5\nthrough = "relay"\narchive = "{tmp_path / "a"}"\n'
+    player = f'[players.p]\nrate = 5\nthrough = "{through}"\narchive = "{tmp_path / "a"}"\n'
     text = f'name = "x"\n{player}[population]\naccounts = 2\n'
 
     done = load(tmp_path, text)
 
     assert done.returncode == 1
-    assert "holds no did:plc operations" in done.stderr
+    assert words in done.stderr
+    assert "--re-sign" in done.stderr
 
 
 def test_a_criterion_that_fails_is_the_exit_code(tmp_path) -> None:
