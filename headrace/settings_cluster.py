@@ -46,10 +46,11 @@ class ClusterSettings(NetworkSettings):
     canary_password_file: Path | None = Field(
         None, description="File with its password; by default `canary_password` in the data directory, made there."
     )
-    canary_seconds: Annotated[float, Field(ge=1)] = Field(
-        15.0, description="Time between two posts of the canary, in seconds; each costs its account 4 points of 35,000."
+    canary_seconds: Annotated[float, Field(ge=1, le=60)] = Field(
+        15.0,
+        description="Time between two posts of the canary, in seconds; each costs its account 4 of 35,000 points a day.",
     )
-    canary_wait_seconds: Annotated[float, Field(gt=0, le=600)] = Field(
+    canary_wait_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
         30.0, description="Seconds after which a post of the canary that does not show is given up."
     )
 

@@ -199,6 +199,7 @@ def test_the_file_may_be_named_by_the_environment(tmp_path: Path, monkeypatch: p
         ({"public_url": "localhost"}, "", {}, ("public_url",)),
         ({"kafka_servers": "a:1,b"}, "", {}, ("kafka_servers", "expected host:port, found 'b'", "--set kafka_servers")),
         ({"cql_hosts": "http://a"}, "", {}, ("cql_hosts", "expected a name or an address")),
+        ({"canary_seconds": "600"}, "", {}, ("canary_seconds", "60")),
         ({}, "", {"HEADRACE_GENERATION": "G 1"}, ("generation", "G 1", "HEADRACE_GENERATION")),
     ],
 )
