@@ -16,7 +16,7 @@ from views.table import Table, integer, text
 pytestmark = pytest.mark.cluster
 
 KEPT = Table("kept", "records", partition=(text("k", ""),), columns=(integer("n", ""),))
-MANY = 2_000
+MANY = 600
 
 
 @pytest.fixture(scope="module")
