@@ -48,7 +48,7 @@ class ClusterSettings(NetworkSettings):
     )
     canary_seconds: Annotated[float, Field(ge=1, le=60)] = Field(
         15.0,
-        description="Time between two posts of the canary, in seconds; each costs its account 4 of 35,000 points a day.",
+        description="Time between two posts of the canary, in seconds; one costs its account 4 of 35,000 points a day.",
     )
     canary_wait_seconds: Annotated[float, Field(gt=0, le=60)] = Field(
         30.0, description="Seconds after which a post of the canary that does not show is given up."
