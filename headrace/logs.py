@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
 from typing import Any
 
 import orjson
@@ -17,6 +18,10 @@ from schemas import tracing
 
 # Without the frames' local variables: among them are passwords and tokens.
 _tracebacks = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+
+NEWEST = 5
+_SHORT = 300  # characters of what is kept
+_newest: deque[dict[str, str]] = deque(maxlen=NEWEST)
 
 _SECRET_NAMES = ("password", "token", "secret", "jwt", "authorization", "private_key")
 
@@ -29,6 +34,7 @@ def configure(level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         traced,
         redact,
+        keep,
     ]
     structlog.configure(
         processors=[
@@ -59,6 +65,19 @@ def redact(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typi
         if any(secret in name.lower() for secret in _SECRET_NAMES):
             event[name] = "(secret)"
     return event
+
+
+def keep(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """The newest errors stay at hand for `newest_errors`, when secrets have been cut out."""
+    if event.get("level") in ("error", "critical"):
+        kept = {"at": event.get("timestamp"), "event": event.get("event"), "cause": event.get("cause")}
+        _newest.append({name: str(value)[:_SHORT] for name, value in kept.items() if value is not None})
+    return event
+
+
+def newest_errors() -> list[dict[str, str]]:
+    """What this process logged as errors last, the newest last: `at`, `event`, and `cause` if it said one."""
+    return list(_newest)
 
 
 def traced(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -27,6 +27,7 @@ from headrace.commands.common import DONE, FAILED, USAGE, Config, Data, Json, Se
 _SECONDS = 10.0  # for an answer
 _ANSWER_MAX = 8 << 20  # bytes
 _AGAIN_SECONDS = 2.0
+_SHOWN = 3  # errors of each
 _ADDRESS = re.compile(r"(?:(?P<name>[A-Za-z0-9_.-]{1,64})=)?(?:https?://)?(?P<place>[^/=\s]{1,255}:\d{1,5})/?")
 _GAUGE = re.compile(r"^(headrace_[a-z_]+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
 
@@ -127,18 +128,34 @@ def screen(found: list[Seen]) -> Group:
         table.add_column(head, justify="right")
     for each in found:
         status = each.status or {}
-        mine = (status.get("views") or {}).get("lanes")
-        shards = (status.get("log") or {}).get("shards", "") if mine is None else " ".join(mine)
         table.add_row(
             Text(each.name),
             _state(each),
-            *(Text(str(text)) for text in (_generation(status), shards)),
+            *(Text(str(text)) for text in (_generation(status), _shards(status))),
             "" if each.behind is None else f"{each.behind:,.0f}",
             "" if each.freshness is None else f"{each.freshness:.1f} s",
             "" if each.waiting is None else f"{each.waiting:,.0f}",
         )
     wrong = [(each, each.error or each.why) for each in found]
-    return Group(table, *(Text(f"{each.name} ({each.address}): {why}") for each, why in wrong if why))
+    lines = [f"{each.name} ({each.address}): {why}" for each, why in wrong if why]
+    lines += [f"{each.name}: {error}" for each in found for error in _errors(each.status or {})]
+    return Group(table, *map(Text, lines))
+
+
+def _shards(status: dict[str, Any]) -> str:
+    """Those that the process has: lanes of a processor, shards of commits of a derive; else how many there are."""
+    views, derive = status.get("views") or {}, status.get("derive") or {}
+    if "lanes" in views:
+        return " ".join(views["lanes"])
+    if "places" in derive:
+        return " ".join(f"commits[{shard}]" for shard in derive["places"])
+    return str((status.get("log") or {}).get("shards", ""))
+
+
+def _errors(status: dict[str, Any]) -> list[str]:
+    """What it logged as errors last."""
+    kept = [each for each in status.get("errors") or () if isinstance(each, dict)]
+    return [" ".join(str(each[part]) for part in ("at", "event", "cause") if part in each) for each in kept[-_SHOWN:]]
 
 
 def _generation(status: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from api.ops import Status, build_ops_app
 from api.plc.app import build_plc_app
 from api.server import HEAD_MAX, Handler, PublicServer
 from api.xrpc import Endpoint, Services
-from headrace import secrets
+from headrace import logs, secrets
 from headrace.metrics.calls import FetchCollector
 from headrace.metrics.identity import IdentityCollector
 from headrace.running import Running
@@ -242,9 +242,14 @@ async def serve_ops(
     river: Callable[[], Awaitable[dict[str, Any]]] | None = None,
 ) -> None:
     """The operators' listener."""
+
+    async def said() -> dict[str, Any]:
+        found = status()
+        return {**(found if isinstance(found, dict) else await found), "errors": logs.newest_errors()}
+
     app = build_ops_app(
         registry=running.registry,
-        status=status,
+        status=said,
         ready=lambda: running.healthy and ready(),
         # A process that has failed ends by itself; one whose end hangs is ended.
         stalled=lambda: stalled() if running.healthy else "a part has stopped by itself",

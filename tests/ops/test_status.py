@@ -115,3 +115,16 @@ async def test_states_of_a_process() -> None:
     assert f"other (http://{other}): answers, and not as an ops listener does" in said
     assert "g7" in lines["fine"]
     assert "records[0] edges[2]" in lines["fine"]
+
+
+async def test_shards_of_a_derive_and_the_newest_errors_are_shown() -> None:
+    errors = [{"at": f"2026-01-0{day}", "event": "stopped [red]", "cause": f"number {day}"} for day in range(1, 6)]
+    derive = {"places": {"0": 7, "3": 9}, "entries": 16}
+    async with listener(ops(derive=derive, errors=errors)) as address:
+        found = await look([place_of(f"derive={address}")])
+    paper = StringIO()
+    Console(width=220, file=paper).print(screen(found))
+
+    assert "commits[0] commits[3]" in paper.getvalue()
+    shown = [line.rstrip() for line in paper.getvalue().splitlines() if line.startswith("derive: ")]
+    assert shown == [f"derive: 2026-01-0{day} stopped [red] number {day}" for day in (3, 4, 5)]

@@ -7,6 +7,8 @@ import sys
 
 import orjson
 
+from headrace import logs
+
 PROGRAM = """
 import logging, structlog
 from headrace import logs
@@ -34,3 +36,14 @@ def test_no_secret_is_logged_by_name_or_by_a_traceback() -> None:
     assert [frame["name"] for frame in lines[0]["exception"][0]["frames"]] == ["<module>", "fails"]
     assert lines[2]["password"] == lines[2]["access_jwt"] == "(secret)"
     assert lines[2]["did"] == "did:plc:abc"
+
+
+def test_the_newest_errors_are_at_hand_short_and_without_secrets() -> None:
+    for number in range(logs.NEWEST + 2):
+        event = {"level": "error", "timestamp": str(number), "event": "x" * 1_000, "cause": "why", "token": "t0p"}
+        logs.keep(None, "", logs.redact(None, "", event))
+    logs.keep(None, "", {"level": "warning", "event": "no error"})
+
+    found = logs.newest_errors()
+    assert [each["at"] for each in found] == [str(number) for number in range(2, logs.NEWEST + 2)]
+    assert all(set(each) == {"at", "event", "cause"} and len(each["event"]) == 300 for each in found)
