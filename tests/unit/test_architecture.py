@@ -53,6 +53,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "ingest/pds/sessions.py",
         "ingest/relay/backfill_store.py",
         "ingest/relay/hosts_store.py",
+        "ingest/relay/told_store.py",
         "views/generations_sqlite.py",
         "views/store_sqlite*.py",
     ),
