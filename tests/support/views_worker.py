@@ -12,6 +12,7 @@ import sys
 from ingest.log_kafka.client import KafkaSettings
 from processors.run_faust import FaustRunner
 from processors.run_plain import PlainRunner
+from tests.support.cql_store import driver
 from tests.support.fast_network import TIGHT
 from views import ALL
 from views.store_scylla import CqlSettings, ScyllaStore
@@ -21,7 +22,7 @@ RUNNERS = {"plain": PlainRunner, "faust": FaustRunner}
 
 async def main(kind: str, servers: str, cluster: str, cql: str, keyspace: str, generation: str, shards: str) -> int:  # noqa: PLR0917
     host, _, port = cql.rpartition(":")
-    settings = CqlSettings(hosts=(host,), port=int(port), keyspace=keyspace)
+    settings = CqlSettings(hosts=(host,), port=int(port), keyspace=keyspace, driver=driver())
     store = await ScyllaStore.open(settings, generation, [view.table for view in ALL], create=False)
     ended = asyncio.Event()
     runner = RUNNERS[kind](
