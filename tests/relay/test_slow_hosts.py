@@ -313,7 +313,8 @@ async def test_a_host_that_drips_its_repos_delays_nobody_elses(tmp_path: Path) -
             other.write()
             await quick.say(other.write())
             await until(lambda: world.log.head(other.did).rev == other.rev)  # type: ignore[union-attr]
-            await until(lambda: world.relay.resync.failures["repo_slow"] >= len(members))
+            # The two at once that a host may have; then it is left alone with all its accounts.
+            await until(lambda: world.relay.resync.failures["repo_slow"] >= 2)
 
             assert set(world.relay.resync.failures) == {"repo_slow"}
             assert len(world.relay.resync) == len(members)
