@@ -110,7 +110,7 @@ VALUES: dict[str, tuple[object, str, str]] = {
     "audit_rate": (10, "0", "12"),
     "late_seconds": (1.5, "2.5", "3.5"),
     "reads_at_once": (100, "101", "102"),
-    "rows_kept_seconds": (0.5, "1.5", "0"),
+    "rows_kept_seconds": (0.5, "1.5", "0.25"),
     "relay_crawl": (["a.test"], "b.test,d.test", "c.test"),
     "relay_upstreams": (["wss://a.test"], "wss://b.test,wss://d.test", "wss://c.test"),
     "relay_port": (11, "12", "13"),
