@@ -38,6 +38,7 @@ class Role:
     addresses: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
     module: str = "headrace"
+    patience: float = READY_SECONDS
 
     @property
     def log(self) -> Path:
@@ -118,7 +119,7 @@ class Role:
     def _line(self) -> bytes:
         assert self.process is not None
         assert self.process.stdout is not None
-        until = time.monotonic() + READY_SECONDS
+        until = time.monotonic() + self.patience
         line = b""
         while not line.endswith(b"\n"):
             readable, _, _ = select.select([self.process.stdout], [], [], max(0.0, until - time.monotonic()))
@@ -152,10 +153,13 @@ class RolesCluster:
         }
         self.roles: dict[str, Role] = {}
         self.module = "headrace"
+        self.patience = READY_SECONDS
 
     def role(self, name: str, label: str = "", **more: str) -> Role:
         """A role that is to be started; `label` keeps several of one kind apart."""
-        made = Role(name, self.directory / (name + label), {**self.settings, **more}, module=self.module)
+        settings = {**self.settings, **more}
+        directory = self.directory / (name + label)
+        made = Role(name, directory, settings, module=self.module, patience=self.patience)
         self.roles[name + label] = made
         return made
 
