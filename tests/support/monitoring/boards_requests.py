@@ -171,10 +171,15 @@ APPVIEW = Board(
                 ),
                 graph(
                     "Rows kept",
-                    "Bytes, by table, and what was put out a second for room before its time.",
+                    "Bytes, about, by table.",
                     "bytes",
                     ("sum by (table) (headrace_recent_rows_bytes)", "{{table}}"),
-                    (rate("headrace_recent_rows_evicted_total", "table"), "put out: {{table}}"),
+                ),
+                graph(
+                    "Rows put out",
+                    "Entries a second that made room for others before their time.",
+                    "short",
+                    (rate("headrace_recent_rows_evicted_total", "table"), "{{table}}"),
                 ),
             ),
         ),
