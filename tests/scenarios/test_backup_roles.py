@@ -1,4 +1,4 @@
-"""The volume of a did:plc directory, backed up while it serves, lost, and restored."""
+"""The volumes of a did:plc directory and of a relay, each backed up while it serves, lost, and restored."""
 
 from __future__ import annotations
 
@@ -78,3 +78,21 @@ def test_a_lost_volume_of_a_directory_is_restored(tmp_path: Path, roles: list[Ro
     assert plc.addresses["plc"] == url
     assert (fetched(f"{url}/{did}"), fetched(f"{url}/{did}/log/audit")) == before
     made_identity(url)
+
+
+@pytest.mark.timeout(600)
+def test_a_lost_volume_of_a_relay_is_restored_and_knows_its_hosts(tmp_path: Path, roles: list[Role]) -> None:
+    plc = Role("plc", tmp_path / "plc", ALONE)
+    roles.append(plc)
+    asked = {**ALONE, "plc_url": plc.start().addresses["plc"]}
+    relay = Role("relay", tmp_path / "relay", {**asked, "relay_port": "0"})
+    roles.append(relay)
+    relay.start()
+    headrace("hosts", "add", "localhost:9", "--data", relay.directory)
+    headrace("hosts", "ban", "localhost:9", "--data", relay.directory)
+    before = [(host["Host"], host["Status"]) for host in headrace("hosts", "list", "--data", relay.directory)["hosts"]]
+
+    lose_and_restore(relay, tmp_path / "backup")
+    after = [(host["Host"], host["Status"]) for host in headrace("hosts", "list", "--data", relay.directory)["hosts"]]
+
+    assert before == after == [("localhost:9", "banned")]
