@@ -43,7 +43,8 @@ class Gate:
         self._entered = 0
         self._leaving = 0
         self._line = Line[asyncio.Future[Reason | None]](limits.waiting, limits.seconds, limits.at_once)
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = 0.0  # a handle does not say it on uvloop, where what is due is no timer's
 
     @property
     def entered(self) -> int:
@@ -81,7 +82,7 @@ class Gate:
         until, gone = self._line.join(turn, now)
         if gone is not None and not gone.done():
             gone.set_result("full")
-        if self._alarm is None or until < self._alarm.when():
+        if self._alarm is None or until < self._alarm_at:
             self._set_alarm(until)
         try:
             refused = await turn
@@ -120,6 +121,7 @@ class Gate:
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = asyncio.get_running_loop().call_at(until, self._expire)
+        self._alarm_at = until
 
     def _expire(self) -> None:
         self._alarm = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,20 @@ async def test_nobody_overtakes_those_who_wait() -> None:
     assert not gate.try_enter()
     await waiting
     assert gate.entered == 1
+
+
+def test_who_may_wait_no_millisecond_more_is_turned_away_on_uvloop_too() -> None:
+    """What is due at once is a handle there that does not say when."""
+
+    async def both() -> list[BaseException | None]:
+        gate = Gate(Limits(1, 10, 0.0004))
+        gate.try_enter()
+        return await asyncio.gather(gate.enter(there), gate.enter(there), return_exceptions=True)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(both())
+
+    assert [repr(each) for each in found] == [repr(ShedError("late"))] * 2
 
 
 async def test_more_than_may_wait_are_turned_away_at_once() -> None:
