@@ -29,7 +29,7 @@ async def settings(
     """Names that nothing has been made under."""
     host, port = cql_address
     name = f"{cluster_name}{secrets.token_hex(3)}"
-    store = {"cql_hosts": host, "cql_port": port, "cql_keyspace": name}
+    store = {"cql_hosts": host, "cql_port": port, "cql_keyspace": name, "cql_driver": cql_store.driver()}
     made = load({"data": tmp_path / "none", "cluster": name, "kafka_servers": kafka_servers, "shards": 2, **store})
     yield made
     await drop_topics(kafka_settings(made))
