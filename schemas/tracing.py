@@ -63,12 +63,13 @@ def install(tracer: Tracer | None) -> None:
     TRACER = tracer
 
 
-def parent_of(headers: Iterable[tuple[str, bytes]], timestamp: int, now: int) -> bytes | None:
+def parent_of(headers: Iterable[tuple[str, bytes | None]], timestamp: int, now: int) -> bytes | None:
     """The sampled context that a message carries, if it is fresh; times in milliseconds, 0 for not known."""
     for name, value in headers:
         if name == HEADER:
             fresh = timestamp <= 0 or now - timestamp < FRESH_MILLIS
-            return value if fresh and _PARENT.fullmatch(value) else None
+            # Kafka lets a header have no value, not even an empty one.
+            return value if fresh and value is not None and _PARENT.fullmatch(value) else None
     return None
 
 

@@ -146,6 +146,10 @@ def test_a_context_is_found_among_headers_while_it_is_fresh() -> None:
     assert parent_of([], 0, 0) is None
 
 
+def test_a_header_without_a_value_is_no_context() -> None:
+    assert parent_of([(HEADER, None)], 0, 0) is None
+
+
 @pytest.mark.parametrize("trusted", [True, False])
 async def test_a_caller_is_believed_where_the_operator_says_so(*, trusted: bool, here: Collector) -> None:
     tracer = tracer_to(here)
