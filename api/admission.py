@@ -110,5 +110,8 @@ class Entrance:
         # What is still to be read would be taken for the next request.
         if request.method == "HEAD" or not request.content.is_eof():
             return None
+        # Who asks on and reads no answers is answered the slow way, which waits until they are taken.
+        if request.transport is None or request.transport.get_write_buffer_size():
+            return None
         self._shed["full"].inc()
         return Refusal()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import orjson
@@ -243,6 +244,31 @@ async def test_a_connection_goes_on_after_a_refusal_and_each_request_has_its_own
     assert answers.count(b"NotEnoughResources") == 4  # none for HEAD
     assert begun == 2
     assert (client.shed("writes", "full"), client.shed("views", "full")) == (2, 3)
+
+
+async def test_who_asks_on_and_reads_no_answers_has_few_of_them_kept() -> None:
+    ask = f"GET {READ_PATH} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    loop = asyncio.get_running_loop()
+    async with full() as (client, _):
+        with socket.socket() as asking:
+            asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            asking.setblocking(False)
+            await loop.sock_connect(asking, (client._base_url.host, client._base_url.port))
+            await loop.sock_sendall(asking, ask)
+            await until(lambda: len(client.requests) == 3)
+            transport = client.requests[-1].transport
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+            sending = loop.create_task(loop.sock_sendall(asking, 20_000 * ask))
+            most = 0
+            with suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    while most < 256 * 1024:
+                        await asyncio.sleep(0.01)
+                        most = max(most, transport.get_write_buffer_size())
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+
+    assert most < 256 * 1024
 
 
 async def test_a_subscription_holds_no_place_and_is_refused_for_none() -> None:
