@@ -34,7 +34,8 @@ def is_dead(name: str) -> bool:
     if found is None or found[1] != _machine():
         return False
     pid, started = int(found[2], 36), int(found[3], 36)
-    return started > 0 and _started(pid) != started
+    now = _started(pid)
+    return started > 0 and now != started and (now is not None or not _is_hidden(pid))
 
 
 def _machine() -> str:
@@ -49,13 +50,24 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """In ticks since the machine started; None when there is no such process."""
+    """In ticks since the machine started, 0 when it has ended and is still listed; None when none is to be seen."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
     state, *fields = stat.rpartition(b")")[2].split()  # its name may hold anything
-    return None if state in {b"Z", b"X"} else int(fields[18])
+    return 0 if state in {b"Z", b"X"} else int(fields[18])
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether there is one that /proc does not show: where it is mounted with `hidepid`, those of others."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _written(number: int, length: int) -> str:

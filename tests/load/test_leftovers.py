@@ -69,6 +69,20 @@ def test_of_what_has_no_mark_nothing_is_known(name: str) -> None:
     assert not owner.is_dead(name)
 
 
+def test_a_process_that_may_not_be_looked_at_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, dead = owner.mark(), a_dead_ones()
+    allowed = os.kill
+
+    def not_ours(pid: int, signum: int) -> None:
+        allowed(pid, signum)
+        raise PermissionError
+
+    monkeypatch.setattr(owner, "_started", lambda _: None)  # as /proc with hidepid answers of others' processes
+    monkeypatch.setattr("os.kill", not_ours)
+
+    assert (owner.is_dead(mine), owner.is_dead(dead)) == (False, True)
+
+
 def test_what_another_machine_made_is_nobodys_to_take_away(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = a_dead_ones()
     monkeypatch.setattr(owner, "_machine", lambda: "other0")
