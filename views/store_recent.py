@@ -3,7 +3,8 @@
 What is kept is answered for `seconds` after its reading began, and to nobody who demands what is newer (`since`): so
 says a writer who is to see the own write, whose moment is when all views were found to hold it. Absences are kept too,
 but of posts: a page's place in a timeline may be told before the post it is of. Readers who miss the same key at once
-share one reading. Of accounts whose partition is small all of it is kept, so that any question about it is answered.
+share one reading; that there is no post is told only to who asked before it began. Of accounts whose partition is small
+all of it is kept, so that any question about it is answered.
 
 Never kept: rows of timelines, whose completeness (`complete_since`) must not be older than they are, and what only one
 reader asks (likes, follows). Does not own when readers may be shown what (docs/decisions/0021).
@@ -233,6 +234,7 @@ class RecentStore:
     async def _read(self, kept: Recent, keys: Sequence[Any], oldest: float, read: Read, size: Size) -> list[Any]:
         """In the order of the keys; what is not kept is read, or waited for where somebody reads it already."""
         found, missing = kept.find(keys, oldest)
+        came = self.now()
         while missing:
             joined: dict[_Flight, list[int]] = {}
             own: list[int] = []
@@ -258,6 +260,15 @@ class RecentStore:
                 kept.tally.joined += len(places)
                 for place in places:
                     found[place] = flight.rows[keys[place]]
+                if size is _present_size and flight.begun < came:
+                    # Who came later may have been told of what was not there yet.
+                    missing += [place for place in places if found[place] is None]
+            if missing:
+                oldest = max(oldest, came)
+                since, left = kept.find([keys[place] for place in missing], oldest)
+                for place, row in zip(missing, since, strict=True):
+                    found[place] = row
+                missing = [missing[at] for at in left]
         return found
 
     async def _fly(self, kept: Recent, asked: list[Any], read: Read, size: Size) -> Sequence[Any]:

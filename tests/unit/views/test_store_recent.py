@@ -239,6 +239,22 @@ async def test_of_some_tables_absence_is_not_kept():
     assert await recent.get_many(ONE, [("a",)]) == [("a", "1")]
 
 
+async def test_of_some_tables_absence_is_told_to_nobody_who_came_after_it_was_asked_for():
+    store, clock, recent = held({ONE: Keep(rows=1 << 20, absent=False)})
+    store.open.clear()
+    first = asyncio.create_task(recent.get_many(ONE, [("a",)]))
+    await turns()
+    store.rows = {("a",): ("a", "1")}
+    clock.now += 0.001
+    later = [asyncio.create_task(recent.get_many(ONE, [("a",)])) for _ in range(3)]
+    await turns()
+    store.open.set()
+
+    assert await first == [None]
+    assert await asyncio.gather(*later) == [[("a", "1")]] * 3
+    assert len(store.asked) == 2
+
+
 async def test_tables_without_a_plan_are_asked_each_time():
     store, _, recent = held({}, a="1")
     for _ in range(2):
