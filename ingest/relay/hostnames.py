@@ -42,7 +42,7 @@ def parse_host(text: str, *, private: bool = False) -> Origin:
 
 def is_under(hostname: str, domains: frozenset[str] | set[str]) -> bool:
     """Whether a host is one of the domains, or lies below one."""
-    name = hostname.partition(":")[0]
+    name = hostname.partition(":")[0].removesuffix(".")
     while name:
         if name in domains:
             return True

@@ -219,9 +219,11 @@ class Relay:
         return origin
 
     def _is_banned(self, url: str) -> bool:
-        name = urlsplit(url).netloc.lower()
-        known = self._hosts.get(name)
-        return (known is not None and known.row.banned) or self._admission.is_banned(name)
+        parts = urlsplit(url)
+        # An address may name the usual port, or the root of all names: it is the same host.
+        names = {parts.netloc.lower(), (parts.hostname or "").removesuffix(".")}
+        known = [host for host in map(self._hosts.get, names) if host is not None]
+        return any(host.row.banned for host in known) or any(map(self._admission.is_banned, names))
 
     def _host(self, hostname: str) -> Host:
         found = self._hosts.get(hostname)

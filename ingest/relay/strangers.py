@@ -126,7 +126,11 @@ class Strangers:
 
     def recall(self, host: Callable[[str], Source | None]) -> None:
         """At the start: hold again what was held when the process ended, of hosts that are still read."""
-        for name, message in self._saved.told.all():
+        said = self._saved.told.all()
+        # What is not held again is forgotten: a later start would tell what has been overtaken since.
+        for _, message in said:
+            self._saved.told.drop(message.did)
+        for name, message in said:
             source = host(name)
             if source is None:
                 continue
@@ -140,7 +144,7 @@ class Strangers:
         did = message.did
         stranger = self._waiting.get(did)
         if stranger is None or stranger.draining:
-            if len(self._waiting) >= ACCOUNTS_MAX:
+            if stranger is None and len(self._waiting) >= ACCOUNTS_MAX:
                 raise Refused(RelayReason.CATCHING_UP, f"{ACCOUNTS_MAX} accounts wait to be told who they are: {did}")
             stranger = self._waiting[did] = Stranger(did, 0 if stranger is None else stranger.tries + 1)
             self._put(stranger)

@@ -235,6 +235,7 @@ def test_a_host_may_be_named_by_its_url() -> None:
     assert parse_host("wss://pds.example.com:443") == ("pds.example.com", "https://pds.example.com")
     assert parse_host("localhost:2583", private=True) == ("localhost:2583", "http://localhost:2583")
     assert is_under("a.b.example.com", {"example.com"})
+    assert is_under("pds.example.com.:443", {"example.com"})
     assert not is_under("badexample.com", {"example.com"})
 
 
@@ -385,6 +386,10 @@ async def test_what_a_relay_passes_on_of_a_banned_host_is_not_taken_nor_is_it_as
             await world.taken(upstream)
             world.relay.resync.begin(member.did, banned.url)
             await until(lambda: world.relay.resync.failures)
+            # However its accounts write its address.
+            await world.relay.ban_domain("example.com", banned=True)
+            addresses = [banned.url, *(f"https://pds.example.com{end}" for end in ("", ".", ":443", ".:443", ":8443"))]
+            assert all(map(world.relay.intake.authority.is_banned, addresses))
 
             assert {entry.did for entry in await world.entries()} == {other.did}  # type: ignore[union-attr]
             assert world.dropped["host_banned"] == 2

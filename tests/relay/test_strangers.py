@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
@@ -16,6 +18,8 @@ from ingest.identity.resolver import IdentityResolver
 from ingest.log_sqlite.log import SqliteLog
 from ingest.log_sqlite.schema import open_reader, rows_of
 from ingest.relay import strangers
+from ingest.relay.lines import Lines
+from ingest.relay.source import Numbered, Source
 from ingest.repo.frame import decode_frame
 from schemas import cbor
 from schemas.entries import Account, Commit, Identity
@@ -371,3 +375,52 @@ async def test_a_relay_process_that_starts_again_while_the_directory_is_away_kno
             assert await asyncio.to_thread(role.stop) == 0
         finally:
             role.kill()
+
+
+async def test_what_is_not_held_again_after_a_crash_is_not_said_at_a_later_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = People()
+    async with Host(people) as host:
+        member = host.add(1)
+        async with World(tmp_path, people, crawl=(host.name,)) as world:
+            people.away = True
+            await host.say(member.write())
+            await host.account(member.did, "deactivated")
+            await until(lambda: world.relay.strangers.messages == 2)
+            with monkeypatch.context() as patch:
+                patch.setattr(strangers, "HELD_BYTES", 0)
+                await world.reopen()
+                assert world.relay.strangers.messages == 0
+            await world.reopen()
+
+            assert world.relay.strangers.messages == 0
+            assert waiting(world.directory) == [(member.did,)]  # its repo is to be fetched
+
+
+async def test_who_cannot_be_told_once_more_is_held_anew_where_no_more_may_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(strangers, "ACCOUNTS_MAX", 1)
+    message = SimpleNamespace(did=Did("did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"), head=b"", tail=b"")
+    took, refused = Mock(), Mock()
+    source = SimpleNamespace(name="h", took=took, refused=refused)
+    tries = 0
+
+    async def take(to: Source, taken: Numbered) -> str:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            waiting_room.hold(to, taken)
+        return "accepted" if tries > 1 else "held"
+
+    resolver = Mock(did_document=AsyncMock(return_value=SimpleNamespace(pds="https://pds.example.com")))
+    repairs = Mock(holds=Mock(return_value=False))
+    waiting_room = strangers.Strangers(take, Lines(), resolver, repairs, Mock(), first_pause=0.01)
+    waiting_room.hold(source, message)  # type: ignore[arg-type]
+    running = asyncio.create_task(waiting_room.run())
+    await until(lambda: not len(waiting_room))
+    running.cancel()
+
+    assert [call.args[0] for call in took.call_args_list] == ["held", "accepted"]
+    assert not refused.called
