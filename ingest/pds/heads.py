@@ -47,6 +47,8 @@ class Heads:
         self._seen: dict[int, int] = {}
         """The newest offset of ours that a head has absorbed, by shard."""
         self._saved: dict[int, int] = {}
+        self._too_many = 0
+        """Loaded nodes above their bound when the last round of flushes ended: the next flushes drop them."""
         self.flusher: asyncio.Task[None] | None = None
         self.dropped = asyncio.Event()
         """Set when a flush left blobs for the collector."""
@@ -104,12 +106,16 @@ class Heads:
                 del self._heads[did]
 
     def _unload_trees(self) -> None:
-        """Keep the loaded nodes of all trees within their bound, the most recently used ones first."""
+        """Keep the loaded nodes of all trees within their bound, the most recently used ones first.
+
+        What is not idle is unloaded when it has been flushed next: where all are written all the time none ever is.
+        """
         room = self._settings.nodes
         for head in reversed(self._heads.values()):
             room -= head.tree.loaded
             if room < 0 and head.idle:
                 head.unload()
+        self._too_many = sum(head.tree.loaded for head in self._heads.values()) - self._settings.nodes
 
     def adopt(self, did: Did, root: Root) -> None:
         """Take in a repo without records that is new here, once the log has it."""
@@ -170,6 +176,9 @@ class Heads:
             await self._blobs.set_state(head.did, dropped, "dropped")
             self.dropped.set()
         head.flush(self._settings.nodes_per_head)
+        if self._too_many > 0:
+            self._too_many -= head.tree.loaded
+            head.unload()
 
     async def flush_all(self) -> None:
         for head in [*self._heads.values()]:

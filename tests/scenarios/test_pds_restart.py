@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from ingest.identity.reasons import IdentityReason, IdentityRefused
@@ -243,6 +245,32 @@ async def test_a_large_tree_is_dropped_to_its_root_after_a_flush_and_goes_on(tmp
 
     assert loaded == 0
     assert len(world.check_repo(did)) == 201
+    await world.close()
+
+
+async def test_loaded_nodes_stay_within_their_bound_where_every_account_is_written_all_the_time(tmp_path):
+    world = await World(tmp_path, {"nodes": 60}).open()
+    heads = world.pds._parts.heads
+    dids = [(await world.account()).did for _ in range(6)]
+    for did in dids:
+        await world.pds.apply_writes(did, [Write("create", POST, key(n), world.record(str(n))) for n in range(100)])
+    flush, rkeys = heads.flush, count(100)
+
+    async def flush_and_write(head):
+        await flush(head)
+        await world.post(head.did, "again", key(next(rkeys)))  # before the round ends: no head is idle then
+
+    heads.flush = flush_and_write
+    for _ in range(20):
+        await heads.flush_all()
+    heads.flush = flush
+
+    busy = [head for head in heads._heads.values() if head.overlay is not None]
+    assert len(busy) == 6
+    one_write = 20  # nodes that a write loads and makes at most
+    assert sum(head.tree.loaded for head in busy) <= 60 + 6 * one_write
+    for did in dids:
+        assert len(world.check_repo(did)) == 120
     await world.close()
 
 

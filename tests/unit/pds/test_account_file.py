@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from hashlib import sha256
+
+import apsw
 import pytest
 
 from ingest.pds.account_file import AccountFile, Flush, Root, Stored
+from ingest.pds.settings import PdsSettings
 from schemas.cid import Cid
 from schemas.tid import Tid
 
@@ -83,3 +87,18 @@ def test_references_are_paged_by_cid_and_dated_by_their_record(file):
     assert [cid for cid, _ in (*page, *rest)] == sorted(cid for cid, _ in refs)
     assert {path for _, path in newer} == {f"a.b.c/{n}" for n in (3, 4, 5)}
     assert file.refers_to(refs[0][0]) == ["a.b.c/0", "a.b.c/1"]
+
+
+def test_the_pages_of_all_open_files_stay_within_their_bound_however_large_the_files_grow(file):
+    for start in range(0, 3_000, 30):
+        texts = [str(number) for number in range(start, start + 30)]
+        nodes = {sha256(text.encode()).digest(): bytes(700) for text in texts}
+        records = {f"a.b.c/{text:0>8}": stored(text * 60) for text in texts}
+        file.flush(Flush(ROOT, nodes, (), records, (), ()))
+    for text in map(str, range(3_000)):
+        assert file.node(sha256(text.encode()).digest())
+
+    pages = file._db.pragma("page_count") * file._db.pragma("page_size")
+    kept, _ = file._db.status(apsw.SQLITE_DBSTATUS_CACHE_USED)
+    assert pages > 1 << 20
+    assert PdsSettings().open_files * kept <= 40 << 20
