@@ -75,8 +75,8 @@ class ShardAudits:
         `still` says whether this is to go on: GivenUpError when it is not. Raises LogAwayError and KafkaError,
         StoreUnavailableError.
         """
-        sample = Sample(accounts, random.getrandbits(64))
         self._skipped = await self._skips(RECORDS, shard)
+        sample = Sample(accounts, random.getrandbits(64), self._skipped)
         found: list[Difference] = []
         async with ShardReader(self._kafka, RECORDS, self._shards) as reader:
             at = (await reader.begins())[shard]

@@ -8,6 +8,7 @@ other, however much it wrote, and what is kept of it is whole. Bounded: accounts
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from heapq import heappop, heappush
 from typing import Final
 
@@ -34,16 +35,24 @@ class _Account:
 class Sample:
     """`take` every message of the shard, in order; after `draw_no_more` no account is let in that was not there."""
 
-    def __init__(self, accounts: int, salt: int) -> None:
-        """`accounts`: at most so many. `salt`: another one is another sample."""
+    def __init__(self, accounts: int, salt: int, skipped: Collection[int] = ()) -> None:
+        """`accounts`: at most so many. `salt`: another is another sample. `skipped`: offsets that need not be known."""
         self._most = accounts
         self._salt = salt
+        self._skipped = skipped
         self._accounts: dict[bytes, _Account] = {}
         self._bar: list[tuple[int, bytes]] = []  # hashes negated: the largest first
         self._drawing = True
 
     def take(self, offset: int, key: bytes | None, value: bytes | None, headers: records_codec.Headers) -> None:
-        """HOT: one message of `records`. Raises InvariantError for one that this code does not know."""
+        """HOT: one message of `records`. Raises InvariantError for one that is not known and that nobody skips."""
+        try:
+            self._take(offset, key, value, headers)
+        except InvariantError:
+            if offset not in self._skipped:
+                raise
+
+    def _take(self, offset: int, key: bytes | None, value: bytes | None, headers: records_codec.Headers) -> None:
         did = account_of(key, offset)
         if did is None or key is None:
             return

@@ -110,3 +110,16 @@ def test_of_an_account_that_is_too_large_nothing_is_held(monkeypatch, limit):
 def test_a_message_without_a_key_is_our_fault_and_stops_it():
     with pytest.raises(InvariantError, match=r"records@7: expected a key"):
         Sample(1, 0).take(7, None, b"", [])
+
+
+def test_what_an_operator_leaves_out_need_not_be_known():
+    """As who indexes the shard takes it: else each pass would end the process, with all of its lanes."""
+    key, value, headers = record(ACCOUNTS[0], "x")
+    sample = Sample(1, 0, skipped={2, 3})
+    sample.take(1, key, value, headers)
+    sample.take(2, key, b"\xff" + value[1:], headers)
+    sample.take(3, None, b"", [])
+
+    assert [entry.offset for entry in sample.entries(ACCOUNTS[0])] == [1]
+    with pytest.raises(InvariantError, match="records@4"):
+        sample.take(4, key, b"\xff" + value[1:], headers)
