@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from time import time_ns
 from typing import Protocol
@@ -107,7 +107,9 @@ class Resync:
         self._now = now
         self._first_pause = first_pause
         self._jobs: dict[str, Job] = {}
-        self._queue: list[tuple[float, int, Job]] = []
+        self._queue: list[tuple[float, int, Job | str]] = []
+        """When to look at a job, or at a host for which some wait."""
+        self._for_host: dict[str, deque[Job]] = {}
         self._number = 0
         self._held_bytes = 0
         self._woken = asyncio.Event()
@@ -198,19 +200,36 @@ class Resync:
         """Start what may be; the seconds until something else may."""
         clock = asyncio.get_running_loop().time()
         while self._queue and self._places.free:
-            due, _, job = self._queue[0]
+            due, _, found = self._queue[0]
             if due > clock:
                 return due - clock
             heapq.heappop(self._queue)
-            if self._jobs.get(job.did) is not job:
-                continue
-            closed_until = self._places.closed_until(job.url, clock)
-            if closed_until is not None:
-                self._put(job, closed_until)
-                continue
-            self._places.take(job.url)
-            tasks.create_task(self._work(job))
+            if isinstance(found, str):
+                self._start_of(found, clock, tasks)
+            elif found.url in self._for_host:
+                self._for_host[found.url].append(found)
+            else:
+                self._for_host[found.url] = deque((found,))
+                self._start_of(found.url, clock, tasks)
         return None
+
+    def _start_of(self, host: str, clock: float, tasks: asyncio.TaskGroup) -> None:
+        """What may be of those that wait for a host. However many do, it is looked at again as one."""
+        waiting, again = self._for_host[host], clock
+        while waiting and self._places.free:
+            if self._jobs.get(waiting[0].did) is not waiting[0]:
+                waiting.popleft()
+                continue
+            closed_until = self._places.closed_until(host, clock)
+            if closed_until is not None:
+                again = closed_until
+                break
+            self._places.take(host)
+            tasks.create_task(self._work(waiting.popleft()))
+        if waiting:
+            self._push(again, host)
+        else:
+            del self._for_host[host]
 
     async def _work(self, job: Job) -> None:
         url = job.url
@@ -303,10 +322,13 @@ class Resync:
         self._put(job, job.due)
 
     def _put(self, job: Job, due: float) -> None:
-        self._number += 1
         job.due = due
-        heapq.heappush(self._queue, (due, self._number, job))
+        self._push(due, job)
         self._woken.set()
+
+    def _push(self, due: float, what: Job | str) -> None:
+        self._number += 1
+        heapq.heappush(self._queue, (due, self._number, what))
 
     def _let_go(self, job: Job) -> None:
         self._held_bytes -= job.size
