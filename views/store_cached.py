@@ -35,7 +35,7 @@ from views import (
 from views.store import Batch, Store
 from views.table import Key, Row, Table
 
-# Rows of each of two generations. A post or an account is 1 to 2 KB, the rest 0.3: at most 60 MB in all.
+# Rows of each of two generations. A post or an account is 1 to 2 KB, the rest 0.3 to 0.5: about 75 MB in all when full.
 KEPT: Final[Mapping[Table, int]] = {
     posts.TABLE: 4_096,
     actors.TABLE: 4_096,
