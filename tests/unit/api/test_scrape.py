@@ -155,6 +155,7 @@ async def test_every_label_keeps_its_bounds(scraped: Scraped) -> None:
         "version": lambda _, found: found == "0.1.0",
         "generation": lambda _, found: found == "g1",
         "part": lambda _, found: found in {part.value for part in Part},
+        "queue": lambda _, found: found == "log",
         "le": lambda _, __: True,
         "reason": _is_reason,
     }
