@@ -10,13 +10,14 @@ from functools import partial
 
 import orjson
 
-from headrace import serving
+from headrace import allocator, serving
 from headrace.settings import Settings
 from headrace.wiring.embedded import Network
 
 
 def run(settings: Settings, *, as_json: bool, demo: bool = False) -> int:
     """The exit code. Raises LockedError when another process has the directory, DirectoryError, SettingsError."""
+    allocator.share_one_heap()
     opening = partial(Network.open, settings)
     if demo:
         from headrace import demo as population  # noqa: PLC0415 - of those who ask for it
