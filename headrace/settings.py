@@ -62,6 +62,13 @@ class Settings(ClusterSettings, RelaySettings):
             raise ValueError("port, plc_port, relay_port and ops_port must differ")
         return self
 
+    @model_validator(mode="after")
+    def _a_certificate_is_held_to_its_name(self) -> Settings:
+        """Which acsylla 1.2 does not: it gives the check of names the number of that of authorities."""
+        if self.cql_driver == "acsylla" and self.cql_ssl_ca is not None:
+            raise ValueError("cql_driver acsylla checks no names of certificates: with cql_ssl_ca use auto")
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,

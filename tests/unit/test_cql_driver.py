@@ -20,8 +20,13 @@ def test_auto_is_acsylla_for_writers_and_readers_where_it_can_be_loaded(monkeypa
     assert {cql_settings(settings).driver, reading_settings(settings, 1.0).driver} == {"scylla-driver"}
 
 
-@pytest.mark.parametrize("named", ["auto", "acsylla", "scylla-driver"])
-def test_tls_is_pythons_unless_a_driver_is_named(tmp_path, named):
+@pytest.mark.parametrize("named", ["auto", "scylla-driver"])
+def test_tls_is_pythons(tmp_path, named):
     settings = Settings(**HOSTS, cql_ssl_ca=tmp_path / "ca.pem", cql_driver=named)
 
-    assert cql_settings(settings).driver == ("scylla-driver" if named == "auto" else named)
+    assert cql_settings(settings).driver == "scylla-driver"
+
+
+def test_what_checks_no_names_is_refused_with_tls(tmp_path):
+    with pytest.raises(ValueError, match="checks no names of certificates: with cql_ssl_ca use auto"):
+        Settings(**HOSTS, cql_ssl_ca=tmp_path / "ca.pem", cql_driver="acsylla")
