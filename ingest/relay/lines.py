@@ -81,7 +81,12 @@ class Lines:
         """Do `work` after all that is already in the account's line, and before what comes later."""
         task = asyncio.get_running_loop().create_task(_after(self._last.get(did), work))
         self._last[did] = task
-        task.add_done_callback(lambda done: self._ended(did, done))
+
+        def ended(done: asyncio.Task[None]) -> None:
+            work.close()  # of a task that was cancelled before its first step nobody has awaited it
+            self._ended(did, done)
+
+        task.add_done_callback(ended)
         return task
 
     async def idle(self) -> None:
@@ -112,9 +117,5 @@ class Lines:
 
 async def _after(before: asyncio.Task[None] | None, work: Coroutine[Any, Any, None]) -> None:
     if before is not None:
-        try:
-            await asyncio.wait((before,))
-        except BaseException:
-            work.close()
-            raise
+        await asyncio.wait((before,))
     await work

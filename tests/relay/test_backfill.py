@@ -254,12 +254,13 @@ async def test_a_host_that_hangs_is_given_up(tmp_path: Path) -> None:
             return web.Response(status=500)
 
         host.repo = hanging
-        async with world_of(tmp_path, people, patience=Patience(answer=0.05)) as world:
+        async with world_of(tmp_path, people, patience=Patience(answer=0.2)) as world:
             view = await named(world, [member.did])
             over_now.set()
 
             assert view.failed == {"repo_slow": 1}
-            assert host.asked["getRepo"] == backfill_job.TRIES
+            # A try whose connection took all its time has not come to the host.
+            assert 1 < host.asked["getRepo"] <= backfill_job.TRIES
 
 
 async def test_a_list_is_read_page_after_page_and_one_in_a_ring_ends(

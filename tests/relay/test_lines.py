@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ async def test_who_stops_waiting_for_room_takes_none_with_it(
         for each in (first, second):
             await made.put(each, "did:plc:c", 100, _nothing, lambda: None)
         await made.idle()
+
+
+async def test_work_that_was_given_up_before_it_began_is_closed() -> None:
+    made, first, second = Lines(), _nothing(), _nothing()
+    made.in_line("did:plc:a", first)
+    made.in_line("did:plc:a", second)
+    await asyncio.gather(made.close(), return_exceptions=True)
+    await asyncio.sleep(0)
+
+    assert {inspect.getcoroutinestate(work) for work in (first, second)} == {inspect.CORO_CLOSED}
 
 
 async def test_a_host_cut_while_it_waits_for_room_is_read_again_from_what_it_waited_with(
