@@ -50,8 +50,8 @@ class Client:
         for name, readers in plan.readers.items():
             reading = Reading(readers, means, self._dice("reads", name))
             self._acts.append((f"readers.{name}", readers.rate, reading.fire))
-        for name, writers in plan.writers.items():
-            writing = Writing(writers, means, self._dice("writes", name), f"{name}-{job.index}")
+        for number, (name, writers) in enumerate(plan.writers.items()):
+            writing = Writing(writers, means, self._dice("writes", name), (number, job.index))
             self._acts.append((f"writers.{name}", writers.rate / writers.batch, writing.fire))
         self._visiting = self._checking = None
         if plan.sessions is not None:
