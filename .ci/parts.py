@@ -18,7 +18,7 @@ PARTS: tuple[tuple[str, int], ...] = (  # make target, minutes
     ("test-oracle", 10),
     ("test-clients", 6),
     ("test-cluster", 20),
-    ("test-drills", 10),
+    ("test-drills", 14),
     ("test-relay", 8),
     ("test-load", 8),
     ("test-chart", 3),
