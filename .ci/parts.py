@@ -19,8 +19,8 @@ PARTS: tuple[tuple[str, int], ...] = (  # make target, minutes
     ("test-clients", 6),
     ("test-cluster", 20),
     ("test-drills", 14),
-    ("test-relay", 8),
-    ("test-load", 8),
+    ("test-relay", 10),
+    ("test-load", 10),
     ("test-chart", 3),
     ("test-ops", 9),
 )
