@@ -1,6 +1,6 @@
 """When the certificates that the settings name end. Keys and passwords have no end of their own.
 
-Does not own how connections are made of them (`ingest.log_kafka.client`, `views.cql.session`), nor certificates of
+Does not own how connections are made of them (`ingest.log_kafka.client`, `views.cql.settings`), nor certificates of
 listeners: this process serves none, TLS ends in front of it.
 """
 

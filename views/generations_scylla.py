@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from views.cql.session import CqlSession, CqlSettings
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 from views.generations import Generation, GenerationError, Skip, State, named, skipped
 from views.migrations import locked, migrate
 

@@ -15,7 +15,9 @@ from typing import Final
 import msgspec
 
 from schemas.errors import InvariantError
-from views.cql.session import CqlSession, CqlSettings, StoreUnavailableError
+from views.cql.driver import StoreUnavailableError
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 
 _LOCK_SECONDS: Final = 90  # a lock whose owner died; longer than any one statement of schema may take
 _PATIENCE: Final = 180.0

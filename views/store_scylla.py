@@ -15,10 +15,12 @@ from schemas.errors import InvariantError
 from schemas.timings import Timings
 from views.cql import lookup, text
 from views.cql import schema as cql_schema
+from views.cql.driver import Prepared, Rows, StoreUnavailableError
 from views.cql.order import WAVES, waves
 from views.cql.progress import merged, progress_from, progress_partition
 from views.cql.schema import PROGRESS
-from views.cql.session import CqlSession, CqlSettings, Prepared, Rows, StoreUnavailableError
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 from views.cql.slices import ranges
 from views.cql.write import Writer
 from views.store import Batch, Progress

@@ -17,7 +17,7 @@ from ingest.log_kafka.client import tls as kafka_tls
 from ingest.log_kafka.reach import AWAY, reach
 from views.cql import schema as cql_schema
 from views.cql.session import CqlSession
-from views.cql.session import tls as cql_tls
+from views.cql.settings import tls as cql_tls
 from views.generations_scylla import live_in
 from views.store_scylla import StoreUnavailableError
 

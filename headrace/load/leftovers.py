@@ -18,7 +18,8 @@ from msgspec.structs import replace
 
 from headrace.load import owner
 from ingest.log_kafka.client import KafkaSettings, new_admin
-from views.cql.session import CqlSession, CqlSettings
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 
 PREFIX = "load_"
 """Begins the names of clusters that runs make."""

@@ -21,7 +21,7 @@ from schemas import crash
 from schemas.errors import InvariantError
 from schemas.topics import COMMITS, EDGES, FANOUT, RECORDS, hop
 from views.complete import complete
-from views.cql.session import CqlSettings
+from views.cql.settings import CqlSettings
 from views.generations import (
     FIRST,
     REASON_MAX,

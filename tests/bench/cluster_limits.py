@@ -14,7 +14,8 @@ from ingest.log_kafka.topics import ensure_topics
 from schemas.topics import COMMITS
 from tests.bench.run import Row
 from tests.support.kafka_log import drop_topics
-from views.cql.session import CqlSession, CqlSettings
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 
 VALUE = b"x" * 300
 _MESSAGES = 60_000

@@ -13,7 +13,8 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 
-from views.cql.session import CqlSession, CqlSettings
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 
 KEYSPACE = "b" + secrets.token_hex(4)
 TABLES = (

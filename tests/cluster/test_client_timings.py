@@ -17,7 +17,7 @@ from ingest.log_kafka.topics import ensure_topics
 from schemas.topics import COMMITS
 from tests.support.kafka_log import drop_topics
 from views import posts
-from views.cql.session import CqlSettings
+from views.cql.settings import CqlSettings
 from views.store import Batch
 from views.store_scylla import ScyllaStore
 

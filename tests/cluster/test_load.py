@@ -13,7 +13,8 @@ import pytest
 from headrace.load.leftovers import PREFIX, drop_keyspaces, drop_topics
 from headrace.load.result import read
 from ingest.log_kafka.client import KafkaSettings, new_admin
-from views.cql.session import CqlSession, CqlSettings
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.drill]
 ROLES = {"plc", "derive", "process", "appview", "firehose", "pds"}

@@ -11,8 +11,9 @@ import pytest
 from schemas.errors import InvariantError
 from tests.support import cql_store
 from views import migrations
+from views.cql.driver import StoreUnavailableError
 from views.cql.schema import LAYOUT
-from views.cql.session import CqlSession, StoreUnavailableError
+from views.cql.session import CqlSession
 from views.cql.text import GC_GRACE_SECONDS
 from views.generations import GenerationError
 from views.store_scylla import ScyllaStore

@@ -198,7 +198,7 @@ CHILD = """
 import asyncio, sys
 from tests.cluster.test_store_versions import TABLES, torn
 from tests.support import cql_store
-from views.cql.session import CqlSettings
+from views.cql.settings import CqlSettings
 
 async def main(host, port, keyspace, did):
     settings = CqlSettings(hosts=(host,), port=int(port), keyspace=keyspace, consistency="LOCAL_ONE")

@@ -20,7 +20,7 @@ from tests.cluster.test_roles import FOLLOW, POST, Client, settled
 from tests.support import older
 from tests.support.open_readers import OpenReaders
 from tests.support.roles import RolesCluster
-from views.cql.session import CqlSettings
+from views.cql.settings import CqlSettings
 from views.generations_scylla import CqlRegistry
 
 pytestmark = [pytest.mark.cluster, pytest.mark.drill]

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from views.cql.session import CqlSession, CqlSettings
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 from views.store_scylla import ScyllaStore
 
 GENERATION = "g1"

@@ -22,7 +22,8 @@ import orjson
 from ingest.log_kafka.client import KafkaSettings
 from tests.support.kafka_log import drop_topics
 from tests.support.network import _die_with_parent
-from views.cql.session import CqlSession, CqlSettings
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 
 READY_SECONDS = 120.0  # several start at once, on two cores
 

@@ -58,7 +58,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
         "views/store_sqlite*.py",
     ),
     "argon2": ("ingest/pds/passwords.py",),
-    "cassandra": ("views/cql/session.py",),
+    "cassandra": ("views/cql/scylla_driver.py", "views/cql/session.py"),
     "cbor2": (),
     "cbrrr": ("schemas/cbor.py", "schemas/data.py"),
     "coincurve": ("ingest/repo/k256.py",),

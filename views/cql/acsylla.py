@@ -1,7 +1,7 @@
 """Statements over acsylla (ScyllaDB's C++ driver, awaited). The only file that imports it.
 
 For rows alone, where `CqlSettings.driver` asks for it: a seventh to a third of scylla-driver's CPU a statement
-(docs/decisions/0008-cql-driver.md). Promises what `views.cql.session` promises; schema stays there.
+(docs/decisions/0008-cql-driver.md). Promises what `views.cql.driver` says; schema stays there.
 """
 
 from __future__ import annotations
@@ -16,17 +16,8 @@ import acsylla
 from acsylla import errors
 
 from schemas.errors import InvariantError
-from views.cql.session import (
-    FIRST_PAUSE,
-    IN_FLIGHT,
-    LONGEST_PAUSE,
-    PAGE_PATIENCE,
-    CqlSettings,
-    Prepared,
-    Statement,
-    away,
-    closed,
-)
+from views.cql.driver import FIRST_PAUSE, IN_FLIGHT, LONGEST_PAUSE, PAGE_PATIENCE, Prepared, Statement, away, closed
+from views.cql.settings import CqlSettings
 from views.table import Row
 
 _OURS: Final = (
@@ -183,7 +174,7 @@ class AcsyllaSession:
                 raise InvariantError(f"the store refuses a statement of ours: {error}") from error
             waited = clock() - since
             if waited >= self._settings.patience:
-                raise away(waited, error) from error
+                raise away(waited, str(error) or type(error).__name__) from error
             self.repeated += 1
             await asyncio.sleep(pause)
             if self._closed:

@@ -12,7 +12,8 @@ from typing import Final
 
 from schemas.errors import InvariantError
 from views.cql import text
-from views.cql.session import CqlSession, CqlSettings
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 from views.generations import checked_name, shape_of
 from views.migrations import create_keyspace, locked, migrate
 from views.table import Table

@@ -1,122 +1,39 @@
-"""Statements over scylla-driver, awaited. The only file that imports it.
+"""Statements over scylla-driver, awaited.
 
 The driver answers on a thread of its own: answers are handed to the loop in bursts, one wake-up each. What the store
 could not say yes to (time-out, too few replicas, no connection) is asked again, with growing pauses, for as long as
-`patience` says. Does not own what is asked.
+`patience` says. Does not own what is asked, nor how it connects (`views.cql.scylla_driver`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Hashable, Sequence
 from functools import partial
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final
 
-import msgspec
-from cassandra import (
-    ConsistencyLevel,
-    CoordinationFailure,
-    InvalidRequest,
-    OperationTimedOut,
-    Timeout,
-    Unauthorized,
-    Unavailable,
-)
-from cassandra.auth import PlainTextAuthProvider
-from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable, ResponseFuture, Session
-from cassandra.connection import ConnectionException
-from cassandra.io.libevreactor import LibevConnection
-from cassandra.policies import (
-    DCAwareRoundRobinPolicy,
-    ExponentialReconnectionPolicy,
-    FallthroughRetryPolicy,
-    LoadBalancingPolicy,
-    RoundRobinPolicy,
-    TokenAwarePolicy,
-)
-from cassandra.protocol import (
-    IsBootstrappingErrorMessage,
-    OverloadedErrorMessage,
-    ServerError,
-    SyntaxException,
-)
-from cassandra.query import BatchStatement, BatchType, SimpleStatement, named_tuple_factory, tuple_factory
+from cassandra.cluster import Cluster, NoHostAvailable, ResponseFuture, Session
+from cassandra.query import BatchStatement, BatchType, SimpleStatement
 
 from schemas.errors import InvariantError
+from views.cql.driver import (
+    FIRST_PAUSE,
+    IN_FLIGHT,
+    LONGEST_PAUSE,
+    PAGE_PATIENCE,
+    Prepared,
+    Statement,
+    StoreUnavailableError,
+    away,
+    closed,
+)
+from views.cql.scylla_driver import AGAIN, OURS, ROWS, new_cluster, reason
+from views.cql.settings import CqlSettings
 from views.table import Row
 
-Prepared = Any  # a PreparedStatement: `bind(values)` makes a statement of it
-Statement = Any  # a bound or plain statement, or a batch of them
-
-IN_FLIGHT: Final = 256  # statements of one process at the store; what is asked beyond them waits here, in order
 _AT_ONCE: Final = 31  # sending one costs the loop 0.1 to 0.2 ms: others have their turn after so many
-_ROWS: Final = "rows"  # answers are tuples; the driver's own questions want names
-FIRST_PAUSE: Final = 0.05
-LONGEST_PAUSE: Final = 2.0
-PAGE_PATIENCE: Final = 6  # times as long as another statement: a page of a scan
 _ADMIN_SECONDS: Final = 60.0
-_AGAIN: Final = (
-    OperationTimedOut,
-    Timeout,
-    Unavailable,
-    CoordinationFailure,
-    NoHostAvailable,
-    ConnectionException,
-    OverloadedErrorMessage,
-    IsBootstrappingErrorMessage,
-    ServerError,
-)
-_OURS: Final = (InvalidRequest, SyntaxException, Unauthorized)
-
-
-class StoreUnavailableError(Exception):
-    """The store did not acknowledge in time; what was asked may have taken effect, and may be asked again."""
-
-
-class CqlSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the store is and what it must promise. `datacenter` decides the replication strategy of new keyspaces."""
-
-    hosts: tuple[str, ...]
-    port: int = 9042
-    keyspace: str = "headrace"
-    datacenter: str | None = None
-    replication: int = 1
-    consistency: str = "LOCAL_QUORUM"
-    username: str | None = None
-    password: str | None = None
-    ssl_ca: str | None = None
-    epoch: int = 0
-    driver: Literal["scylla-driver", "acsylla"] = "scylla-driver"
-    """What carries rows; schema is scylla-driver's in any case."""
-    timeout: float = 5.0
-    """Seconds that one attempt may take."""
-    patience: float = 60.0
-    """Seconds for which a statement is asked again before whoever asked is told that the store is away."""
-
-    def __repr__(self) -> str:
-        """Without what is secret."""
-        return f"CqlSettings(hosts={self.hosts!r}, port={self.port!r}, keyspace={self.keyspace!r})"
-
-
-class Rows(Protocol):
-    """What the store asks of a driver; `CqlSession` is one."""
-
-    repeated: int
-
-    async def prepare(self, text: str, *, page_size: int | None = None) -> Prepared: ...
-
-    def batch(self, statements: Sequence[Statement]) -> Statement: ...
-
-    def home(self, statement: Statement) -> Hashable: ...
-
-    async def run(self, statements: Sequence[Statement]) -> list[list[Row]]: ...
-
-    def pages(self, statement: Statement) -> AsyncIterator[list[Row]]: ...
-
-    async def close(self) -> None: ...
 
 
 class _Asked:
@@ -169,7 +86,7 @@ class CqlSession:
     @classmethod
     async def connect(cls, settings: CqlSettings) -> CqlSession:
         """Raises InvariantError for settings that reach no store."""
-        cluster = _cluster(settings)
+        cluster = new_cluster(settings)
         try:
             session = await asyncio.to_thread(cluster.connect)
         except NoHostAvailable as error:
@@ -181,7 +98,7 @@ class CqlSession:
                     " set the one that this process is to read and write"
                 ) from error
             raise InvariantError(
-                f"no CQL store answers at {', '.join(settings.hosts)} port {settings.port} ({_reason(error)}):"
+                f"no CQL store answers at {', '.join(settings.hosts)} port {settings.port} ({reason(error)}):"
                 " check the hosts, the port, the credentials and whether it wants TLS"
             ) from error
         except BaseException:
@@ -200,12 +117,12 @@ class CqlSession:
         while True:
             try:
                 prepared = await asyncio.to_thread(self._session.prepare, text)
-            except _OURS as error:
+            except OURS as error:
                 raise InvariantError(f"the store refuses {text!r}: {error}") from error
-            except _AGAIN as error:
+            except AGAIN as error:
                 waited = self._loop.time() - since
                 if waited >= self._settings.patience:
-                    raise away(waited, error) from error
+                    raise away(waited, reason(error)) from error
                 self.repeated += 1
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -281,9 +198,7 @@ class CqlSession:
 
     async def agree(self) -> None:
         """Wait until all nodes see one schema. Raises StoreUnavailableError."""
-        wait = self._session.wait_for_schema_agreement
-        agreed = await asyncio.to_thread(wait, wait_time=30)
-        if not agreed:
+        if not await asyncio.to_thread(self._session.wait_for_schema_agreement, wait_time=30):
             raise StoreUnavailableError("the store's nodes did not agree on the schema within 30 s")
 
     def _ask(self, count: int) -> _Asked:
@@ -304,7 +219,7 @@ class CqlSession:
     def _send(self, item: _Item) -> None:
         try:
             future = self._session.execute_async(
-                item.statement, item.values, timeout=item.timeout, execution_profile=_ROWS, paging_state=item.paging
+                item.statement, item.values, timeout=item.timeout, execution_profile=ROWS, paging_state=item.paging
             )
         except Exception as error:  # noqa: BLE001 - told to whoever asked
             self._arrive(item, None, error)
@@ -361,18 +276,18 @@ class CqlSession:
         self._in_flight -= 1
         if done.done():
             return
-        if isinstance(error, _OURS):
+        if isinstance(error, OURS):
             fault = InvariantError(f"the store refuses a statement of ours: {error}")
             fault.__cause__ = error
             done.set_exception(fault)
-        elif not isinstance(error, _AGAIN):
+        elif not isinstance(error, AGAIN):
             done.set_exception(error)
         else:
             if item.since is None:
                 item.since = now
             waited = now - item.since
             if self._closed or waited >= item.patience:
-                told = closed() if self._closed else away(waited, error)
+                told = closed() if self._closed else away(waited, reason(error))
                 told.__cause__ = error
                 done.set_exception(told)
                 return
@@ -383,63 +298,3 @@ class CqlSession:
     def _again(self, item: _Item) -> None:
         if not item.asked.done.done():
             self._start(item)
-
-
-def _cluster(settings: CqlSettings) -> Cluster:
-    try:
-        consistency = ConsistencyLevel.name_to_value[settings.consistency]
-    except KeyError:
-        names = ", ".join(sorted(ConsistencyLevel.name_to_value))
-        raise InvariantError(f"consistency {settings.consistency!r}: expected one of {names}") from None
-    # What a token's owners are is the driver's to know; one attempt is one attempt: repeating is done here.
-    near: LoadBalancingPolicy = RoundRobinPolicy()
-    if settings.datacenter is not None:
-        near = DCAwareRoundRobinPolicy(local_dc=settings.datacenter)
-    profile = partial(
-        ExecutionProfile, TokenAwarePolicy(near), FallthroughRetryPolicy(), consistency, None, settings.timeout
-    )
-    auth = None
-    if settings.username is not None:
-        auth = PlainTextAuthProvider(settings.username, settings.password or "")
-    logging.getLogger("cassandra").setLevel(logging.CRITICAL)  # its warnings come by the connection, without bound
-    return Cluster(
-        contact_points=list(settings.hosts),
-        port=settings.port,
-        protocol_version=4,
-        execution_profiles={EXEC_PROFILE_DEFAULT: profile(named_tuple_factory), _ROWS: profile(tuple_factory)},
-        connection_class=LibevConnection,
-        reconnection_policy=ExponentialReconnectionPolicy(0.2, 5.0),
-        auth_provider=auth,
-        ssl_context=tls(settings),
-        connect_timeout=settings.timeout,
-        schema_event_refresh_window=-1,
-        idle_heartbeat_interval=5,
-        idle_heartbeat_timeout=5,
-    )
-
-
-def tls(settings: CqlSettings) -> ssl.SSLContext | None:
-    """What the store's certificate is checked by; None where nothing is encrypted. Raises InvariantError."""
-    if settings.ssl_ca is None:
-        return None
-    try:
-        return ssl.create_default_context(cafile=settings.ssl_ca)
-    except (OSError, ssl.SSLError) as error:
-        raise InvariantError(
-            f"ssl_ca {settings.ssl_ca}: expected a PEM file of the authorities that sign the store's certificates,"
-            f" found {error}"
-        ) from error
-
-
-def away(waited: float, error: BaseException) -> StoreUnavailableError:
-    return StoreUnavailableError(f"the store did not acknowledge for {waited:.0f} s: {_reason(error)}")
-
-
-def closed() -> StoreUnavailableError:
-    return StoreUnavailableError("the session was closed before the store acknowledged")
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict) and error.errors:
-        return "; ".join(f"{host}: {each}" for host, each in list(error.errors.items())[:3])
-    return str(error) or type(error).__name__

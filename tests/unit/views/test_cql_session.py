@@ -7,7 +7,8 @@ import gc
 
 from cassandra import InvalidRequest
 
-from views.cql.session import CqlSession, CqlSettings
+from views.cql.session import CqlSession
+from views.cql.settings import CqlSettings
 
 
 class Refusing:

@@ -9,7 +9,7 @@ import pytest
 from tests.support.cql_store import versioned
 from views import likes_by_actor, posts, recent_by_author, records
 from views.cql import write as cql_write
-from views.cql.session import CqlSettings
+from views.cql.settings import CqlSettings
 from views.store import Batch
 from views.store_scylla import ScyllaStore
 from views.versions import PUT, version
