@@ -16,7 +16,7 @@ from views import followers, timelines
 from views.fold import fold_rows
 from views.overlay import Overlay
 from views.recent_by_author import TABLE as RECENT
-from views.table import Key, Row
+from views.table import Key, Row, Table
 from views.view import Edge, Fan, FanoutSettings
 
 _FOLLOWERS = followers.TABLE
@@ -99,16 +99,26 @@ class Folder:
 
     async def prepare(self, edges: Sequence[Edge]) -> None:
         """Read ahead the statics that folding these edges will ask for."""
-        overlay, views = self._open, self._plan.views
-        counted: dict[str, list[Key]] = {}
+        for table, partitions in self.counted(edges).items():
+            await self._open.load_statics(table, partitions)
+
+    def counted(self, edges: Sequence[Edge]) -> dict[Table, list[Key]]:
+        """The partitions whose statics folding these edges will ask for."""
+        views = self._plan.views
+        counted: dict[Table, list[Key]] = {}
         for edge in edges:
             if edge.deltas:
-                counted.setdefault(edge.view, []).append(edge.counted)
+                counted.setdefault(views[edge.view].table, []).append(edge.counted)
             elif edge.view == RECENT.name:
-                counted.setdefault(RECENT.name, []).append((edge.subject,))
-                counted.setdefault(_FOLLOWERS.name, []).append((edge.subject, 0))
-        for name, partitions in counted.items():
-            await overlay.load_statics(views[name].table, partitions)
+                counted.setdefault(RECENT, []).append((edge.subject,))
+                counted.setdefault(_FOLLOWERS, []).append((edge.subject, 0))
+        return counted
+
+    async def load_followers(self, did: str) -> None:
+        """Read ahead whom a post of theirs would be pushed to, if to anybody."""
+        followers, _ = await self.follower_count(did)
+        if 0 < followers <= self._settings.pull_above:
+            await self.followers(did)
 
     async def fold(self, edge: Edge, offset: int) -> None:
         self._offset = offset

@@ -55,5 +55,6 @@ class Plan:
                 feeds.setdefault(source, []).append(feed)
             for source, merge in view.merge.items():
                 self.merges.setdefault(source, []).append((view, merge))
+        self.merging = [view.table for view in views if view.merge]
         sources = {*self.direct, *self.edges, *self.merges}
         self.collections = frozenset(source for source in sources if not source.startswith("#"))

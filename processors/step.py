@@ -11,6 +11,7 @@ from typing import Any
 
 from processors.decode import Decoder
 from processors.plan import SLOTS, Feed, Plan
+from processors.wanted import Wanted, read_in_turn
 from schemas.entries import AccountEntry, Derived, HeadEntry, RecordEntry, TakedownEntry
 from schemas.errors import InvariantError
 from schemas.topics import RECORDS
@@ -24,10 +25,6 @@ _HALF = SLOTS // 2
 _OFFSET = TABLE.index("offset")
 
 
-Asked = tuple[RecordEntry, Sequence[tuple[Table, Key]]]
-"""A record, and the first rows (table, prefix) that decide whether it counts."""
-
-
 class Step:
     """The stage of one shard within one batch; `messages` is taken by who runs it."""
 
@@ -37,10 +34,10 @@ class Step:
         decoder: Decoder,
         overlay: Overlay,
         shard: int,
-        before: Callable[[Sequence[Asked], Overlay], Awaitable[None]] | None = None,
+        read: Callable[[Wanted, Overlay], Awaitable[None]] = read_in_turn,
     ) -> None:
-        """`before` makes the overlay know the before-images of records, where not all of them need be read."""
-        self._before = before
+        """`read` makes the overlay know what a batch wants, as far as it can be told before."""
+        self._read = read
         self._plan = plan
         self._decoder = decoder
         self._overlay = overlay
@@ -54,74 +51,22 @@ class Step:
         self, entries: Iterable[Derived], breathe: Callable[[], Awaitable[None]]
     ) -> list[tuple[Derived, Record | None, str]]:
         """Decode, and read in a few statements most of what `take` will need."""
-        plan, decoder, overlay = self._plan, self._decoder, self._overlay
+        decoder = self._decoder
+        wanted = Wanted(self._plan, decoder)
         ready: list[tuple[Derived, Record | None, str]] = []
-        keys: list[Key] = []
-        asked: list[Asked] = []
-        merged: list[Key] = []
-        firsts: dict[str, list[Key]] = {}
-        counted: dict[str, list[Key]] = {}
         for entry in entries:
             if type(entry) is not RecordEntry:
                 ready.append((entry, None, ""))
                 if type(entry) is AccountEntry:
-                    merged.append((entry.did,))
+                    wanted.merged.append((entry.did,))
                 continue
-            keys.append((entry.did, entry.collection, entry.rkey))
-            if not len(keys) & 15:
+            if not len(wanted.asked) & 15:
                 await breathe()
             record, invalid = decoder.after(entry)
             ready.append((entry, record, invalid))
-            deciding: list[tuple[Table, Key]] = []
-            asked.append((entry, deciding))
-            if record is None:
-                continue
-            source = entry.collection
-            if source in plan.merges:
-                merged.append((entry.did,))
-            for feed in plan.direct.get(source, ()):
-                if feed.tally is not None:
-                    counted.setdefault(feed.name, []).extend(partition for partition, _ in feed.tally(record))
-                if feed.first is None:
-                    continue
-                for row in feed.rows(record):
-                    prefix = row[: feed.table.key_size - 1]
-                    firsts.setdefault(feed.name, []).append(prefix)
-                    deciding.append((feed.table, prefix))
-                    for after in plan.direct.get(feed.first, ()):
-                        if after.tally is not None:
-                            counted.setdefault(after.name, []).extend(partition for partition, _ in after.tally(row))
-        if self._before is None:
-            await overlay.load(TABLE, keys)
-        else:
-            await self._before(asked, overlay)
-        self._of_before(asked, firsts, counted)
-        for name, prefixes in firsts.items():
-            await overlay.load_firsts(plan.views[name].table, prefixes)
-        for name, partitions in counted.items():
-            await overlay.load_statics(plan.views[name].table, partitions)
-        for merging in plan.views.values():
-            if merging.merge and merged:
-                await overlay.load(merging.table, merged)
+            wanted.add(entry, record)
+        await self._read(wanted, self._overlay)
         return ready
-
-    def _of_before(self, asked: Iterable[Asked], firsts: dict[str, list[Key]], counted: dict[str, list[Key]]) -> None:
-        """What the values before will ask: first rows are read before the counts that they decide."""
-        plan = self._plan
-        for entry, _ in asked:
-            feeds = plan.direct.get(entry.collection, ())
-            if not any(feed.first is not None or feed.tally is not None for feed in feeds):
-                continue
-            row = self._overlay.known(TABLE, (entry.did, entry.collection, entry.rkey))
-            before = None if row is UNREAD or row is None else self._decoder.before(row)
-            if before is None:
-                continue
-            for feed in feeds:
-                if feed.tally is not None:
-                    counted.setdefault(feed.name, []).extend(partition for partition, _ in feed.tally(before))
-                if feed.first is not None:
-                    size = feed.table.key_size - 1
-                    firsts.setdefault(feed.name, []).extend(row[:size] for row in feed.rows(before))
 
     async def take(self, entry: Derived, record: Record | None, invalid: str) -> None:
         self._offset = entry.offset

@@ -26,6 +26,8 @@ class Overlay:
         self._read: defaultdict[Table, dict[Key, Row | None]] = defaultdict(dict)
         self._read_statics: defaultdict[Table, dict[Key, Row | None]] = defaultdict(dict)
         self._firsts: defaultdict[Table, dict[Key, Row | None]] = defaultdict(dict)
+        self._slices: dict[tuple[Table, Key], tuple[int, list[Row]]] = {}
+        """Beginnings of partitions as they are stored, and how many rows were asked for."""
 
     def put(self, table: Table, row: Row) -> None:
         partitions, size = self.rows[table], table.partition_size
@@ -142,15 +144,36 @@ class Overlay:
         size = table.partition_size
         written = self.rows[table].get(prefix[:size])
         if not written:
-            return await self._store.slice(table, prefix, limit=limit)
+            return await self._slice(table, prefix, limit)
         rest = prefix[size:]
         if rest:
             written = {key: row for key, row in written.items() if key[: len(rest)] == rest}
         end = table.key_size
-        stored = await self._store.slice(table, prefix, limit=limit + len(written))
+        stored = await self._slice(table, prefix, limit + len(written))
         rows = [row for row in stored if row[size:end] not in written]
         rows += [row for row in written.values() if row is not None]
         return in_order(table, rows)[:limit]
+
+    async def _slice(self, table: Table, prefix: Key, limit: int) -> list[Row]:
+        ahead = self._slices.get((table, prefix))
+        if ahead is not None and (limit <= ahead[0] or len(ahead[1]) < ahead[0]):
+            return ahead[1][:limit]
+        return await self._store.slice(table, prefix, limit=limit)
+
+    async def load_slice(self, table: Table, prefix: Key, limit: int) -> None:
+        """Read ahead what `slice` will be asked for until `forget_slices`, whatever has been written before."""
+        limit += len(self.rows[table].get(prefix[: table.partition_size], ()))
+        self._slices[table, prefix] = limit, await self._store.slice(table, prefix, limit=limit)
+
+    def forget_slices(self) -> None:
+        self._slices.clear()
+
+    def forget_but(self, table: Table) -> None:
+        """Whatever was read of other tables is to be read anew; nothing has been written yet."""
+        kept = self._read[table]
+        for held in (self._read, self._read_statics, self._firsts, self._slices):
+            held.clear()
+        self._read[table] = kept
 
     async def stored(self, table: Table, partition: Key, limit: int) -> list[Row]:
         """The first rows of a partition as they are committed, without the batch's own."""

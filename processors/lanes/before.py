@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from processors.lanes.known import Known
-from processors.step import Asked
+from processors.wanted import Asked
 from schemas.entries import RecordEntry
 from views.overlay import Overlay
 from views.records import TABLE

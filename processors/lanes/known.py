@@ -37,7 +37,8 @@ _FILTER_BYTES: Final = 1 << 24
 _ANEW: Final = {followers.TABLE, recent_by_author.TABLE}
 STATICS: Final = frozenset(view.table for view in views.ALL if view.table.statics and view.table not in _ANEW)
 FIRSTS: Final = frozenset(view.table for view in views.ALL if view.first)
-_COUNTED_FIRSTS: Final = FIRSTS & STATICS
+COUNTED_FIRSTS: Final = FIRSTS & STATICS
+"""Whose counts are decided by first rows beside them."""
 MERGED: Final = frozenset(view.table for view in views.ALL if view.merge)
 
 _UNKNOWN: Final[Any] = object()
@@ -136,7 +137,7 @@ class Known:
         if missing:
             self.asked += len(missing)
             answers = await read(table, [keys[place] for place in missing])
-            if table in _COUNTED_FIRSTS and read == self._store.get_many:
+            if table in COUNTED_FIRSTS and read == self._store.get_many:
                 size = table.partition_size
                 stale.update((table, keys[place][:size]) for place in missing)
             for place, row in zip(missing, answers, strict=True):

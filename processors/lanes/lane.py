@@ -11,13 +11,14 @@ Does not own where messages come from, nor when a lane opens and closes.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
-from typing import Protocol
+from collections.abc import Collection, Coroutine, Sequence
+from typing import Any, Protocol
 
 from processors.decode import Decoder
 from processors.lanes.hop_codec import Watermark, encode_watermark
 from processors.lanes.known import Known
 from processors.lanes.stages import EdgesStage, FanoutStage, IndexStage, Message, Onward, Stage
+from processors.lanes.together import together
 from processors.plan import Plan
 from schemas import crash
 from schemas.errors import InvariantError
@@ -174,14 +175,21 @@ class Lane:
         if self._known.doubtful and await self._overtaken():
             return False
         crash.point("lane.before_send")
-        if onward:
-            await self._hops.send(onward)
+        reaching = messages[-1].offset if self.topic == RECORDS and len(messages) > 1 else None
+        await self._announce(onward, reaching)
         crash.point("lane.after_send")
-        if self.topic == RECORDS and len(messages) > 1:
-            await self._store.reach(self.topic, self.shard, messages[-1].offset)
         await self._save(overlay.batch(), messages[-1].offset)
         self._known.learn(overlay)
         return True
+
+    async def _announce(self, onward: Sequence[Onward], reached: int | None) -> None:
+        """Before the first row both are durable; in which order they come to be makes no difference."""
+        asked: list[Coroutine[Any, Any, None]] = []
+        if onward:
+            asked.append(self._hops.send(onward))
+        if reached is not None:
+            asked.append(self._store.reach(self.topic, self.shard, reached))
+        await together(*asked)
 
     async def _save(self, batch: Batch, offset: int) -> None:
         batch.vector = {(self.topic, self.shard): offset}

@@ -14,14 +14,15 @@ from typing import NamedTuple, Protocol
 from processors.batch import ProjectionError
 from processors.decode import Decoder
 from processors.folding import Folder, fold_fan
-from processors.lanes.before import read_before
+from processors.lanes.ahead import EDGES_AT_ONCE, read_ahead_of_edges, read_ahead_of_fans, read_together
 from processors.lanes.density import Density, GapError
 from processors.lanes.hop_codec import Watermark, decode, encode_edge, encode_fan
 from processors.lanes.known import Known
 from processors.lanes.watermarks import Place, Watermarks
 from processors.marks import Mark, Marks
 from processors.plan import Plan
-from processors.step import Asked, Step
+from processors.step import Step
+from processors.wanted import Wanted
 from schemas import records_codec
 from schemas.entries import Derived
 from schemas.errors import InvariantError
@@ -103,10 +104,10 @@ class IndexStage:
         turns = _Turns()
         seen = None if self._skipped else self.density.highest_time
 
-        async def before(asked: Sequence[Asked], overlay: Overlay) -> None:
-            await read_before(asked, seen, self._known, overlay)
+        async def read(wanted: Wanted, overlay: Overlay) -> None:
+            await read_together(wanted, seen, self._known, overlay)
 
-        step = Step(self._plan, self._decoder, overlay, self._shard, before)
+        step = Step(self._plan, self._decoder, overlay, self._shard, read)
         for entry, record, invalid in await step.prepare(self._entries(messages), turns.breathe):
             overlay.offset = entry.offset
             try:
@@ -213,14 +214,17 @@ class EdgesStage(_HopStage):
                     f"edges[{self._shard}]@{offset} is for {edge.view}, which this release has not: every process of a"
                     " generation runs one release; build a new generation with the new one"
                 )
-        await self._folder.prepare([edge for _, edge in admitted])
-        for offset, edge in admitted:
-            overlay.offset = offset
-            try:
-                await self._folder.fold(edge, offset)
-            except Exception as error:
-                raise ProjectionError(EDGES, self._shard, offset, error) from error
-            await turns.breathe()
+        for at in range(0, len(admitted), EDGES_AT_ONCE):
+            part = admitted[at : at + EDGES_AT_ONCE]
+            await read_ahead_of_edges([edge for _, edge in part], self._folder, overlay)
+            for offset, edge in part:
+                overlay.offset = offset
+                try:
+                    await self._folder.fold(edge, offset)
+                except Exception as error:
+                    raise ProjectionError(EDGES, self._shard, offset, error) from error
+                await turns.breathe()
+            overlay.forget_slices()
         onward, self._onward = self._onward, []
         return onward
 
@@ -244,9 +248,9 @@ class FanoutStage(_HopStage):
 
     async def take(self, messages: Sequence[Message], overlay: VersionedOverlay) -> list[Onward]:
         turns = _Turns()
-        for offset, fan in self._admitted(messages):
-            if not isinstance(fan, Fan):
-                continue
+        admitted = [(offset, thing) for offset, thing in self._admitted(messages) if isinstance(thing, Fan)]
+        await read_ahead_of_fans([fan for _, fan in admitted], overlay)
+        for offset, fan in admitted:
             overlay.offset = offset
             try:
                 await fold_fan(fan, offset, overlay, self._settings)

@@ -33,11 +33,11 @@ MUTANTS: Final = (
     Mutant(
         "before-images are written before the onward messages are acknowledged",
         "processors/lanes/lane.py",
-        "        if onward:\n            await self._hops.send(onward)\n",
+        "        await self._announce(onward, reaching)\n",
         "        early = overlay.batch()\n"
         "        early.vector = {(self.topic, self.shard): self.offset}\n"
         "        await self._store.apply(early)\n"
-        "        if onward:\n            await self._hops.send(onward)\n",
+        "        await self._announce(onward, reaching)\n",
         LANES,
     ),
     Mutant(
@@ -50,9 +50,9 @@ MUTANTS: Final = (
     Mutant(
         "a batch is saved before it is sent",
         "processors/lanes/lane.py",
-        '        if onward:\n            await self._hops.send(onward)\n        crash.point("lane.after_send")\n',
+        '        await self._announce(onward, reaching)\n        crash.point("lane.after_send")\n',
         "        await self._save(overlay.batch(), messages[-1].offset)\n"
-        "        if onward:\n            await self._hops.send(onward)\n"
+        "        if onward:\n            await self._announce(onward, reaching)\n"
         "            return True\n",
         LANE,
     ),
@@ -101,8 +101,22 @@ MUTANTS: Final = (
     Mutant(
         "a count may be older than the first rows that decide it",
         "processors/lanes/known.py",
-        "            if table in _COUNTED_FIRSTS and read == self._store.get_many:",
+        "            if table in COUNTED_FIRSTS and read == self._store.get_many:",
         "            if False:",
+        ZOMBIE,
+    ),
+    Mutant(
+        "a count is read beside the first rows that decide it",
+        "processors/lanes/ahead.py",
+        " if table not in COUNTED_FIRSTS),\n",
+        "),\n",
+        ZOMBIE,
+    ),
+    Mutant(
+        "what was read beside before-images is believed where somebody was ahead",
+        "processors/lanes/ahead.py",
+        "        overlay.forget_but(RECORDS)\n",
+        "        pass\n",
         ZOMBIE,
     ),
     Mutant(

@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 from processors.lanes.lane import Lane
@@ -18,23 +19,32 @@ from views.cql.order import waves
 from views.store import Batch, Progress
 from views.table import Key, Row, Table
 
+_OWNER: ContextVar[asyncio.Task[Any] | None] = ContextVar("owner", default=None)
+
 
 class Turns:
-    """Whoever waits here goes on when it is drawn."""
+    """Whoever waits here goes on when it is drawn: an owner, or one of several questions that it asks at once."""
 
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
-        self._waiting: dict[asyncio.Task[Any], asyncio.Future[None]] = {}
+        self._waiting: dict[asyncio.Future[None], object] = {}
+        """Turns, each with its owner."""
         self._doomed: set[asyncio.Task[Any]] = set()
         self.taken = 0
+        self.at_once = 0
+        """Turns that were drawn while the same owner had another question."""
 
     async def wait(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        turn = self._waiting[task] = asyncio.get_running_loop().create_future()
-        await turn
+        owner = _OWNER.get()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[turn] = owner
+        try:
+            await turn
+        finally:
+            del self._waiting[turn]
         self.taken += 1
-        if task in self._doomed:
+        self.at_once += owner in self._waiting.values()
+        if owner in self._doomed:
             raise Killed
 
     def doom(self, task: asyncio.Task[Any]) -> None:
@@ -44,14 +54,20 @@ class Turns:
     async def next(self, tasks: Sequence[asyncio.Task[Any]]) -> bool:
         """One of the tasks takes a step; False when all have ended."""
         while True:
-            alive = [task for task in tasks if not task.done()]
-            if not alive:
+            if all(task.done() for task in tasks):
                 return False
-            if all(task in self._waiting for task in alive):
+            here = asyncio.current_task()
+            if self._waiting and all(_blocked(task) for task in asyncio.all_tasks() if task is not here):
                 break
             await asyncio.sleep(0)
-        self._waiting.pop(self._dice.choice(alive)).set_result(None)
+        self._dice.choice([*self._waiting]).set_result(None)
         return True
+
+
+def _blocked(task: asyncio.Task[Any]) -> bool:
+    """Whether it waits for something that has not come."""
+    waiter = task._fut_waiter
+    return waiter is not None and not waiter.done()
 
 
 class TurnedStore(Torn):
@@ -113,6 +129,7 @@ async def overlap(rig: Rig, topic: str, shard: int, *, owners: int, sizes: Seque
     turns = store.turns = hops.turns = Turns(dice)
 
     async def own() -> None:
+        _OWNER.set(asyncio.current_task())
         with suppress(Killed):
             lane: Lane = await rig.new(topic, shard)
             while await rig.step(lane, dice.choice(sizes)):

@@ -125,7 +125,7 @@ async def test_nothing_is_saved_of_a_batch_whose_messages_were_not_acknowledged(
     with pytest.raises(SendFailedError):
         await lane.take(rig.waiting(topic, SHARD, 0))
 
-    assert said.events == []
+    assert {event[0] for event in said.events} <= {"reaches"}  # how far it goes may be said: whoever comes redoes that
     assert not (await rig.store.progress_of(topic, SHARD)).vector
 
 
