@@ -1,4 +1,4 @@
-"""The processors of a cluster over aiokafka alone: `getmany` per partition into lanes. The twin of `run_faust`.
+"""The processors of a cluster over aiokafka alone: one consumer into the lanes of its shards. The twin of `run_faust`.
 
 The group says which shards are ours; the store says where each begins. What a worker does that has lost a shard and
 does not know yet is harmless: its writes are older versions, its messages are under the marks. Group offsets are
@@ -8,7 +8,6 @@ committed after progress, for whoever exports lag. Does not own lanes (`processo
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 from typing import Any
 
@@ -18,10 +17,10 @@ from aiokafka.errors import IllegalStateError, KafkaError
 
 from ingest.log_kafka.client import KafkaSettings, new_consumer, new_producer
 from processors.lanes.hops_kafka import KafkaHops
+from processors.lanes.inflow_kafka import Inflow
 from processors.lanes.lane import LaneStore
 from processors.lanes.shards import TOPICS, Lanes, Place, Skips, no_skips
 from processors.lanes.sparing import spare
-from processors.lanes.stages import Message
 from schemas.errors import InvariantError
 from schemas.topics import RECORDS, hop
 from views.view import FanoutSettings, View
@@ -30,6 +29,7 @@ _log = structlog.get_logger(__name__)
 
 _COMMIT_SECONDS = 1.0
 _PATIENCE_SECONDS = 60.0  # for a broker that is away while shards are taken
+_WAIT_MS = 100  # how long a partition that was left out of a request may wait for it
 _AWAY_SECONDS = 3.0  # what the broker gets to say goodbye
 
 
@@ -62,6 +62,7 @@ class PlainRunner:
         self._held = held
         self._lanes: Lanes | None = None
         self._consumer: AIOKafkaConsumer | None = None
+        self._inflow: Inflow | None = None
         self._producer: AIOKafkaProducer | None = None
         self._committing: asyncio.Task[None] | None = None
 
@@ -92,10 +93,12 @@ class PlainRunner:
             held=self._held,
             on_failure=self._on_failure,
         )
-        consumer = self._consumer = new_consumer(self._kafka, group=self._group)
+        consumer = self._consumer = new_consumer(self._kafka, group=self._group, wait_ms=_WAIT_MS)
+        self._inflow = Inflow(consumer, self._lanes.fail)
         consumer.subscribe(list(self._names), listener=_Listener(self))
         spare("aiokafka")
         await consumer.start()
+        self._inflow.start()
         self._committing = asyncio.create_task(self._commit_forever(consumer))
 
     async def stop(self) -> None:
@@ -107,6 +110,8 @@ class PlainRunner:
             await self._lanes.close()
             if self._consumer is not None and self._lanes.failure is None:
                 await bounded(self._commit(self._consumer))
+        if self._inflow is not None:
+            await self._inflow.stop()
         if self._consumer is not None:
             await bounded(self._consumer.stop())
         if self._producer is not None:
@@ -114,17 +119,17 @@ class PlainRunner:
 
     async def assigned(self, partitions: Iterable[TopicPartition]) -> None:
         """Open the lanes of these partitions where the store says they are."""
-        consumer, lanes = self._consumer, self.lanes
-        if consumer is None or lanes.stopping or lanes.failure is not None:
+        consumer, inflow, lanes = self._consumer, self._inflow, self.lanes
+        if consumer is None or inflow is None or lanes.stopping or lanes.failure is not None:
             return
         partitions = sorted(partitions)
         first, end = await self._bounds(consumer, partitions)
         opened = await asyncio.gather(*(lanes.open(self._names[tp.topic], tp.partition) for tp in partitions))
         for tp, lane in zip(partitions, opened, strict=True):
             check_bounds(tp.topic, tp.partition, lane.offset, first[tp], end[tp])
-            consumer.seek(tp, lane.offset)
         for tp, lane in zip(partitions, opened, strict=True):
-            lanes.run(lane, _Partition(consumer, tp, markers=lane.topic == RECORDS))
+            consumer.seek(tp, lane.offset)
+            lanes.run(lane, inflow.open(tp, markers=lane.topic == RECORDS))
 
     async def _bounds(
         self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
@@ -139,7 +144,10 @@ class PlainRunner:
                     await asyncio.sleep(1.0)
 
     async def revoked(self, partitions: Iterable[TopicPartition]) -> None:
+        partitions = list(partitions)
         await self.lanes.close([self.place(tp) for tp in partitions])
+        if self._inflow is not None:
+            self._inflow.close(partitions)
 
     def place(self, tp: TopicPartition) -> Place:
         return self._names[tp.topic], tp.partition
@@ -178,30 +186,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
         except Exception as error:
             self._runner.lanes.fail(error, assigned=sorted(assigned))
             raise
-
-
-class _Partition:
-    """One partition of the consumer, as a lane reads it."""
-
-    def __init__(self, consumer: AIOKafkaConsumer, tp: TopicPartition, *, markers: bool) -> None:
-        self._consumer = consumer
-        self._tp = tp
-        self._markers = markers
-
-    async def read(self, seconds: float, limit: int) -> list[Message]:
-        tp, until = self._tp, time.monotonic() + seconds
-        while True:
-            left = max(0, int((until - time.monotonic()) * 1000))
-            found = await self._consumer.getmany(tp, timeout_ms=left, max_records=limit)
-            records = found.get(tp)
-            if records:
-                return [Message(r.offset + 1, r.key, r.value, r.headers, r.timestamp) for r in records]
-            if left == 0:
-                return []
-
-    async def position(self) -> int:
-        """Past the markers of transactions, which are no messages."""
-        return int(await self._consumer.position(self._tp)) if self._markers else 0
 
 
 async def bounded(goodbye: Coroutine[Any, Any, object], seconds: float = _AWAY_SECONDS) -> bool:

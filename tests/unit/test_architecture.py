@@ -33,6 +33,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "aiokafka": (
         "ingest/log_kafka/*",
         "processors/lanes/hops_kafka.py",
+        "processors/lanes/inflow_kafka.py",
         "processors/lanes/markers_kafka.py",
         "processors/run_faust.py",
         "processors/run_plain.py",
@@ -86,6 +87,7 @@ TELLERS = {
     ("ingest/log_kafka/pds/rejections.py", "_run"): "the PDS stops and says why",
     ("ingest/log_kafka/pds/writer.py", "_run"): "the PDS stops and says why",
     ("ingest/log_sqlite/writer.py", "_run"): "the log stops and says why",
+    ("processors/lanes/inflow_kafka.py", "_run"): "the worker stops and says why, and so do the lanes that read",
     ("processors/run_embedded.py", "_run"): "the views stop and say why",
     ("views/cql/session.py", "_send"): "whoever asked the store is told",
 }
