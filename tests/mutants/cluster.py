@@ -12,6 +12,7 @@ from tests.mutants.machine import Mutant, by_tests
 LANE: Final = by_tests("tests/unit/processors/test_lane.py")
 LANES: Final = by_tests("tests/unit/processors/test_lanes.py")
 KNOWN: Final = by_tests("tests/unit/processors/test_known.py")
+AHEAD: Final = by_tests("tests/unit/processors/test_ahead.py")
 REDO: Final = by_tests("tests/unit/processors/test_lane_redo.py")
 ZOMBIE: Final = by_tests("tests/unit/processors/test_lane_zombie.py")
 HOPS: Final = by_tests("tests/unit/processors/test_hops_kafka.py")
@@ -110,14 +111,14 @@ MUTANTS: Final = (
         "processors/lanes/ahead.py",
         " if table not in COUNTED_FIRSTS),\n",
         "),\n",
-        ZOMBIE,
+        AHEAD,
     ),
     Mutant(
         "what was read beside before-images is believed where somebody was ahead",
         "processors/lanes/ahead.py",
         "        overlay.forget_but(RECORDS)\n",
         "        pass\n",
-        ZOMBIE,
+        AHEAD,
     ),
     Mutant(
         "edges go to the shard of who wrote, not of whom they are about",
