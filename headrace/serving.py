@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -17,14 +16,13 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from headrace import client
+from headrace import client, collector
 from headrace.listeners import BindError
 from headrace.running import Running
 from schemas.errors import InvariantError
 
 _log = structlog.get_logger()
 
-_COLLECT = (100_000, 50, 100)  # net allocations of containers, then generations
 _DONE, _FAILED, _USAGE = 0, 1, 2
 
 Open = Callable[[], Awaitable[Running]]
@@ -55,7 +53,8 @@ async def _serve(opening: Open, announce: Announce, directory: Path | None) -> i
     if running is None:
         return _DONE
     try:
-        _calm_collector()
+        collector.calm()
+        running.keep(collector.keep(), "collector")
         if directory is not None:
             client.write_addresses(directory, {"pid": os.getpid(), **running.addresses})
         announce(running.addresses)
@@ -90,14 +89,3 @@ async def _until(stop: asyncio.Event, opening: Open) -> Running | None:
     with contextlib.suppress(asyncio.CancelledError):
         await (await opened).close()  # it was done after all
     return None
-
-
-def _calm_collector() -> None:
-    """Collect cycles seldom: what is alive now lives on, and requests and entries make next to none.
-
-    Each young collection walks the caches' newest objects; fewer of them take a tenth off a write's CPU and halve its
-    p99 (`make bench`, create_record_c32).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT)

@@ -11,7 +11,7 @@ import ssl
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from ingest.log_kafka.requests import Requests
@@ -79,11 +79,13 @@ def new_consumer(
     group: str | None = None,
     reset: Literal["earliest", "none"] = "earliest",
     wait_ms: int = 500,
+    fetch_bytes: int = MESSAGE_BYTES,
 ) -> AIOKafkaConsumer:
     """A consumer of committed messages, not started; `topics` are full names, none where partitions are assigned.
 
     `reset`: where to go on when the offset asked for is no longer there; "none" raises instead. `wait_ms`: how long the
-    broker holds an answer back while there is no news.
+    broker holds an answer back while there is no news. `fetch_bytes`: how much of a partition one answer holds; a batch
+    that is larger comes whole, alone (KIP-74).
     """
     consumer = AIOKafkaConsumer(
         *topics,
@@ -92,7 +94,7 @@ def new_consumer(
         isolation_level="read_committed",
         enable_auto_commit=False,
         auto_offset_reset=reset,
-        max_partition_fetch_bytes=MESSAGE_BYTES,
+        max_partition_fetch_bytes=fetch_bytes,
         fetch_max_wait_ms=wait_ms,
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=settings.heartbeat_ms,
@@ -100,6 +102,18 @@ def new_consumer(
     if settings.requests is not None:
         settings.requests.watch(consumer._client)  # noqa: SLF001 - it has no other name
     return consumer
+
+
+def forget_fetched(consumer: AIOKafkaConsumer, partition: TopicPartition) -> None:
+    """Give back what was fetched of a partition and will not be read.
+
+    aiokafka lets go of it as a cycle (`PartitionRecords` and its own generator), up to `MESSAGE_BYTES` each, which the
+    collector of a process that makes few objects comes to see after hours.
+    """
+    fetched = consumer._fetcher._records.pop(partition, None)  # noqa: SLF001 - it has no other name
+    unread = getattr(fetched, "_partition_records", None)
+    if unread is not None and unread._records_iterator is not None:  # noqa: SLF001
+        unread._records_iterator.close()  # noqa: SLF001
 
 
 def heard(future: asyncio.Future[_T]) -> asyncio.Future[_T]:

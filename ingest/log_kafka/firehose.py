@@ -44,6 +44,7 @@ class KafkaFirehose:
         self._base = base
         self._partition = TopicPartition(settings.topic(FIREHOSE), 0)
         self._late = [PartitionReader(settings, FIREHOSE, 0) for _ in range(_LATE_READERS)]
+        self._first = PartitionReader(settings, FIREHOSE, 0, fetch_bytes=1)
         # Parallel lists; `_floor` is the newest seq that is no longer in them.
         self._seqs: list[int] = []
         self._events: list[FirehoseEvent] = []
@@ -108,7 +109,7 @@ class KafkaFirehose:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        for reader in self._late:
+        for reader in (*self._late, self._first):
             await reader.close()
         if self._consumer is not None:
             await self._consumer.stop()
@@ -174,9 +175,8 @@ class KafkaFirehose:
 
     async def _find_oldest(self) -> None:
         """Retention takes old events away: look again now and then."""
-        reader = self._late[-1]
-        begin, _ = await reader.bounds()
-        messages = await reader.read(begin, 1)
+        begin, _ = await self._first.bounds()
+        messages = await self._first.read(begin, 1)
         if messages:
             event = decode_event(messages[0].value, self._base + messages[0].offset + 1)
             self._oldest = (event.seq, event.time)

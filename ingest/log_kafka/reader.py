@@ -11,16 +11,20 @@ import asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from ingest.log_kafka.client import KafkaSettings, new_consumer
+from ingest.log_kafka.client import MESSAGE_BYTES, KafkaSettings, forget_fetched, new_consumer
 
 _WAIT_MS = 20
 
 
 class PartitionReader:
-    """One reader at a time; others wait. Connects at the first question."""
+    """One reader at a time; others wait. Connects at the first question.
 
-    def __init__(self, settings: KafkaSettings, name: str, shard: int) -> None:
+    `fetch_bytes`: how much the broker sends at a time; 1 for those who want a single entry.
+    """
+
+    def __init__(self, settings: KafkaSettings, name: str, shard: int, *, fetch_bytes: int = MESSAGE_BYTES) -> None:
         self._settings = settings
+        self._fetch_bytes = fetch_bytes
         self._partition = TopicPartition(settings.topic(name), shard)
         self._consumer: AIOKafkaConsumer | None = None
         self._turn = asyncio.Lock()
@@ -34,6 +38,7 @@ class PartitionReader:
             partition = self._partition
             if self.reached != after:
                 self.reached = after
+                forget_fetched(consumer, partition)
                 consumer.seek(partition, after)
             end = (await consumer.end_offsets([partition]))[partition]
             consumer.resume(partition)
@@ -57,12 +62,13 @@ class PartitionReader:
 
     async def close(self) -> None:
         if self._consumer is not None:
+            forget_fetched(self._consumer, self._partition)
             await self._consumer.stop()
             self._consumer = None
 
     async def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:
-            consumer = new_consumer(self._settings, wait_ms=_WAIT_MS)
+            consumer = new_consumer(self._settings, wait_ms=_WAIT_MS, fetch_bytes=self._fetch_bytes)
             try:
                 await consumer.start()
             except BaseException:
