@@ -50,8 +50,8 @@ test-cluster: setup ## the same river on Kafka and a CQL store
 test-drills: setup ## what operators do to a cluster: upgrades, restores, relays, load, the chart's commands
 	$(BIN)/pytest -m drill tests/cluster
 
-tools: setup ## install the programs that tests use and that are no Python (Go, Debian); else each test does
-	$(BIN)/python -m tests.support.tools
+tools: setup ## install the programs that tests use and that are no Python (Go, Debian, npm); else each test does
+	$(BIN)/python -m tests.support.install
 
 test-relay: setup ## other people's hosts: hostile networks, crashes, programs of others
 	$(BIN)/pytest tests/relay

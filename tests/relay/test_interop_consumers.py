@@ -24,8 +24,9 @@ from aiohttp import web
 from ingest.repo.frame import decode_frame
 from ingest.repo.messages import AccountMessage, CommitMessage, IdentityMessage, Message
 from tests.support.network import Network
+from tests.support.npm import node, project
 from tests.support.roles import Role
-from tests.support.tools import linked, need, node, npm_project
+from tests.support.tools import linked, need
 
 SUBSCRIBE = "/xrpc/com.atproto.sync.subscribeRepos"
 POST = "app.bsky.feed.post"
@@ -264,7 +265,7 @@ async def test_goat_finds_every_signature_true_but_those_of_whose_key_it_is_told
 
 
 async def test_the_official_consumer_authenticates_every_operation(river: River) -> None:
-    folder = npm_project(Path(__file__).with_name("consumer"))
+    folder = project("consumer")
     address = river.relay.url.replace("http", "ws", 1)
     operations = river.operations()
     command = (str(node()), "consume.mjs", address, river.pds.plc_url, str(len(operations)))

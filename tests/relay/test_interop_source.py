@@ -1,6 +1,6 @@
 """The reference PDS as a host that our relay reads: every commit of it holds, and is passed on.
 
-It takes three minutes and 500 MB to install: done once, when HEADRACE_CHAOS=long asks for it.
+It takes 500 MB and a compiler to install: `make tools` does it.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from tests.relay.test_crash import heads
 from tests.relay.test_interop_consumers import POST, commits, read
 from tests.relay.world.relay import until
 from tests.support.network import Network
+from tests.support.npm import node, project
 from tests.support.roles import Role
-from tests.support.tools import node, npm_project
 
-HERE = Path(__file__).with_name("reference")
 POSTS = 10
 # Its SQLite module dies of statements that are collected by a task of the collector's own, outside of any script.
 _UNHURRIED = (
@@ -39,10 +38,7 @@ _UNHURRIED = (
 )
 LOOPBACK = {"allow_private_addresses": "true"}
 
-pytestmark = [
-    pytest.mark.timeout(900),
-    pytest.mark.skipif(os.environ.get("HEADRACE_CHAOS") != "long", reason="HEADRACE_CHAOS=long installs the reference"),
-]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture
@@ -59,7 +55,7 @@ def directory(tmp_path: Path) -> Iterator[Network]:
 @pytest.fixture
 def reference(tmp_path: Path, directory: Network) -> Iterator[str]:
     """The address of a reference PDS."""
-    folder = npm_project(HERE, build="better-sqlite3")
+    folder = project("reference")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

