@@ -8,7 +8,7 @@ at most `FRAME_MAX`; a host that says nothing, not even to a ping, is given up, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
@@ -85,7 +85,7 @@ class Outgoing:
                 async with asyncio.timeout(self._patience.close):
                     await socket.close()
 
-    async def pieces(self, url: str, did: Did) -> AsyncIterator[bytes]:
+    async def pieces(self, url: str, did: Did) -> AsyncGenerator[bytes]:
         """The CAR of an account's repo. Raises Refused: REPO_*, an IdentityReason."""
         address = f"{url.rstrip('/')}/xrpc/com.atproto.sync.getRepo?{urlencode({'did': did})}"
         session = self._session("repos")
@@ -119,6 +119,8 @@ class Outgoing:
     async def query(self, url: str, method: str, params: dict[str, str], most: int) -> Any:
         """The JSON that a host answers, of at most `most` bytes. Raises Refused: HOST_*, an IdentityReason."""
         address = f"{url.rstrip('/')}/xrpc/{method}?{urlencode(params)}"
+        if urlsplit(address).scheme not in self._schemes:
+            raise IdentityRefused(IdentityReason.SCHEME, f"{url[:200]} is not asked: expected https")
         try:
             async with (
                 asyncio.timeout(self._patience.answer),

@@ -47,3 +47,7 @@ class RelayReason(StrEnum):
     REPO_SLOW = "repo_slow"
     REPO_UNREACHABLE = "repo_unreachable"
     REPO_BEHIND = "repo_behind"
+
+
+LETS_US_WAIT = frozenset((RelayReason.REPO_SLOW, RelayReason.REPO_UNREACHABLE))
+"""A host that is to be left alone for a while, with all its accounts."""

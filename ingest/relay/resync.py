@@ -8,7 +8,7 @@
    message finds it out of step again.
 5. A host that makes us wait for what does not come is left alone with all its accounts (`ingest.relay.fetch_places`).
 
-Does not own connections (`ingest.relay.repo_fetch`), the diff (`ingest.relay.repo_diff`), nor who is out of step.
+Does not own what is done with a repo (`ingest.relay.whole_repos`), nor who is out of step.
 """
 
 from __future__ import annotations
@@ -17,24 +17,22 @@ import asyncio
 import heapq
 import random
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from time import time_ns
 from typing import Protocol
 
 from ingest.identity.reasons import IdentityRefused
 from ingest.identity.resolver import DidResolver
-from ingest.log import LogAwayError, Reason, Rejected
+from ingest.log import LogAwayError
 from ingest.relay.fetch_places import FetchPlaces
 from ingest.relay.intake import Intake
 from ingest.relay.lines import Lines
-from ingest.relay.reasons import RelayReason
-from ingest.relay.repo_diff import RepoLog, append_diff, changes, read_repo, records_of
+from ingest.relay.reasons import LETS_US_WAIT, RelayReason
+from ingest.relay.repo_diff import RepoLog
 from ingest.relay.source import Source
 from ingest.relay.weight import weight
-from ingest.repo.commit import SignedCommit
+from ingest.relay.whole_repos import Fetch, WholeRepos
 from ingest.repo.messages import CommitMessage, SyncMessage
-from ingest.repo.reasons import RepoReason
-from ingest.repo.verify import check_rev
 from schemas.errors import Refused
 from schemas.syntax import Did
 
@@ -43,7 +41,6 @@ HELD_MESSAGES = 1_000  # of an account
 HELD_BYTES = 64 << 20  # of all
 TRIES = 8
 _FIRST_PAUSE, _LAST_PAUSE = 5.0, 3_600.0
-_LET_US_WAIT = frozenset((RelayReason.REPO_SLOW, RelayReason.REPO_UNREACHABLE))
 
 
 class Job:
@@ -72,12 +69,6 @@ class Saved(Protocol):
     def drop_repair(self, did: Did) -> None: ...
 
 
-class Fetch(Protocol):
-    def pieces(self, url: str, did: Did) -> AsyncIterator[bytes]:
-        """The CAR of getRepo. Raises Refused (REPO_*)."""
-        ...
-
-
 class Resync:
     """`ingest.relay.intake_ports.Repairs`; `run` until cancelled. Seconds are of the loop's clock."""
 
@@ -96,22 +87,18 @@ class Resync:
         now: Callable[[], int] = lambda: time_ns() // 1000,
         first_pause: float = _FIRST_PAUSE,
     ) -> None:
-        self._log = log
         self._intake = intake
         self._lines = lines
-        self._resolver = resolver
         self._saved = saved
-        self._fetch = fetch
-        self._repo_limit = repo_limit
+        self._repos = WholeRepos(log, resolver, fetch, repo_limit, now)
         self._places = FetchPlaces(at_once, at_once_host, longest=_LAST_PAUSE)
-        self._now = now
         self._first_pause = first_pause
         self._jobs: dict[str, Job] = {}
         self._queue: list[tuple[float, int, Job | str]] = []
         """When to look at a job, or at a host for which some wait."""
         self._for_host: dict[str, deque[Job]] = {}
         self._number = 0
-        self._held_bytes = 0
+        self.held_bytes = 0
         self._woken = asyncio.Event()
         self.waits: Callable[[str], bool] = lambda _: False
         """Whether what comes of an account is held elsewhere (`ingest.relay.strangers`): its repair is to be kept."""
@@ -126,10 +113,6 @@ class Resync:
     def __len__(self) -> int:
         """Accounts that catch up."""
         return len(self._jobs)
-
-    @property
-    def held_bytes(self) -> int:
-        return self._held_bytes
 
     def holds(self, did: str) -> bool:
         """HOT."""
@@ -175,14 +158,14 @@ class Resync:
     def hold(self, source: Source, message: CommitMessage | SyncMessage) -> None:
         job = self._jobs[message.did]
         size = weight(message)
-        if job.again or len(job.held) >= HELD_MESSAGES or self._held_bytes + size > HELD_BYTES:
+        if job.again or len(job.held) >= HELD_MESSAGES or self.held_bytes + size > HELD_BYTES:
             # What is behind a gap is of no use: the repo is fetched again once it has been.
             self._let_go(job)
             job.again = True
             raise Refused(RelayReason.CATCHING_UP, f"{message.did}: no room to hold what comes while it catches up")
         job.held.append((source, message))
         job.size += size
-        self._held_bytes += size
+        self.held_bytes += size
 
     async def run(self) -> None:
         """Fetch what is due, until cancelled. An error of ours ends it and is raised."""
@@ -237,7 +220,7 @@ class Resync:
             await self._catch_up(job)
         except Refused as refused:
             self.failures[refused.reason.value] += 1
-            if refused.reason in _LET_US_WAIT:
+            if refused.reason in LETS_US_WAIT:
                 self._places.made_us_wait(job.url, asyncio.get_running_loop().time(), self._first_pause)
             # That it cannot be told who the account is says nothing about its repo.
             self._try_later(job, counts=not (isinstance(refused, IdentityRefused) and refused.transient))
@@ -249,37 +232,10 @@ class Resync:
             self._woken.set()
 
     async def _catch_up(self, job: Job) -> None:
-        did, log = job.did, self._log
-        document = await self._resolver.did_document(did, refresh=job.tries > 0)
-        job.url = document.pds or job.url
+        job.url = await self._repos.home(job.did, job.url, refresh=job.tries > 0)
         if self.is_banned(job.url):
-            raise Refused(RelayReason.HOST_BANNED, f"{did} is at {job.url}, which is banned here")
-        signed, blocks = await read_repo(self._fetch.pieces(job.url, did), self._repo_limit)
-        if signed.did != did:
-            raise Refused(RepoReason.FIELD_MISMATCH, f"asked for the repo of {did}, given that of {signed.did}")
-        check_rev(signed.rev, None, self._now())
-        await self._check_signature(signed)
-        # A tree of a hundred thousand records takes a second to walk.
-        records = await asyncio.to_thread(records_of, signed, blocks)
-        await log.settled(did)
-        head = log.head(did)
-        if head is not None and head.rev is not None and signed.rev < head.rev:
-            raise Refused(RelayReason.REPO_BEHIND, f"{did}: fetched rev {signed.rev}, the log is at {head.rev}")
-        if head is not None and head.commit == signed.cid and not head.partial:
-            return
-        ops = await changes(log, did, records, blocks)
-        try:
-            await append_diff(log, head, signed, ops)
-        except Rejected as rejected:
-            if rejected.reason is not Reason.DELETED:
-                raise
-
-    async def _check_signature(self, signed: SignedCommit) -> None:
-        for refresh in (False, True):
-            document = await self._resolver.did_document(signed.did, refresh=refresh)
-            if document.signing_key is not None and signed.is_signed_by(document.signing_key):
-                return
-        raise Refused(RepoReason.SIGNATURE, f"the repo of {signed.did} is not signed by its #atproto key")
+            raise Refused(RelayReason.HOST_BANNED, f"{job.did} is at {job.url}, which is banned here")
+        await self._repos.bring(job.did, job.url)
 
     async def _drain(self, job: Job, *, caught_up: bool = True) -> None:
         """In the account's line: take what was held."""
@@ -331,7 +287,7 @@ class Resync:
         heapq.heappush(self._queue, (due, self._number, what))
 
     def _let_go(self, job: Job) -> None:
-        self._held_bytes -= job.size
+        self.held_bytes -= job.size
         job.size = 0
         job.held = []
 
