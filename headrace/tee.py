@@ -2,7 +2,8 @@
 
 `ingest.relay.tee.Tee` over `headrace.load.archive`. What was given waits in memory, bounded in bytes; a task resolves
 who is not known yet, writes documents and then frames in a thread, and syncs. A disk that fails ends it, and with it
-the process: an archive with a hole that nobody sees is worth nothing. Does not own the format.
+the process: an archive with a hole that nobody sees is worth nothing. In an archive numbers rise: a host whose numbers
+begin anew has another one from then on. Does not own the format.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from headrace.load.archive.items import Numbered, document_item, frame_item
 from headrace.load.archive.reader import last_seq
 from headrace.load.archive.writer import ArchiveWriter
 from ingest.identity.did_doc import DidDocument
-from ingest.identity.reasons import IdentityRefused
 from ingest.identity.resolver import DidResolver
 from ingest.relay.quotas import Bucket, Rate
 from ingest.repo.messages import IdentityMessage
@@ -38,6 +38,7 @@ _REFRESHES = Rate(50, 60.0)  # identities of a host asked for anew, as the intak
 
 class _Given(NamedTuple):
     host: str
+    numbering: int
     frame: bytes
     time: int
     first: bool
@@ -73,6 +74,7 @@ class ArchiveTee:
         self._now = now
         self._archives: OrderedDict[str, _Archive] = OrderedDict()
         self._fresh: set[str] = set()
+        self._numberings = _numberings(directory)
         self._waiting: list[_Given] = []
         self._given = 0
         self._kept = 0
@@ -90,6 +92,12 @@ class ArchiveTee:
     def connected(self, host: str) -> None:
         self._fresh.add(host)
 
+    def begins_anew(self, host: str) -> None:
+        number = self._numberings.get(_base(host), 1) + 1
+        # There at once: after a kill it is gone on with, and not with the one before it.
+        (self._directory / _folder(host, number)).mkdir(parents=True, exist_ok=True)
+        self._numberings[_base(host)] = number
+
     async def take(self, host: str, frame: bytes) -> None:
         while self.waiting_bytes and self.waiting_bytes + len(frame) > self._most:
             self._room.clear()
@@ -98,7 +106,7 @@ class ArchiveTee:
         self.waiting_bytes += len(frame)
         first = host in self._fresh
         self._fresh.discard(host)
-        self._waiting.append(_Given(host, frame, self._now(), first))
+        self._waiting.append(_Given(host, self._numberings.get(_base(host), 1), frame, self._now(), first))
         self._given += 1
         self._news.set()
         if len(self._waiting) >= _BATCH:
@@ -144,12 +152,12 @@ class ArchiveTee:
             self._news.set()
         else:
             self._hurry.clear()
-        by_host: dict[str, list[_Given]] = {}
+        by_archive: dict[tuple[str, int], list[_Given]] = {}
         for given in batch:
-            by_host.setdefault(given.host, []).append(given)
-        for host, givens in by_host.items():
+            by_archive.setdefault((given.host, given.numbering), []).append(given)
+        for (host, numbering), givens in by_archive.items():
             async with self._files:
-                archive = await asyncio.to_thread(self._archive, host)
+                archive = await asyncio.to_thread(self._archive, host, numbering)
             items = await asyncio.to_thread(_items, archive, givens)
             documents = await self._documents(archive, items)
             async with self._files:
@@ -168,14 +176,15 @@ class ArchiveTee:
                 archive.dirty = False
                 archive.writer.sync()
 
-    def _archive(self, host: str) -> _Archive:
-        found = self._archives.get(host)
+    def _archive(self, host: str, numbering: int) -> _Archive:
+        folder = _folder(host, numbering)
+        found = self._archives.get(folder)
         if found is None:
             if len(self._archives) >= OPEN:
                 _, idle = self._archives.popitem(last=False)
                 idle.writer.close()
-            found = self._archives[host] = _Archive(self._directory / host.replace(":", "_"), host)
-        self._archives.move_to_end(host)
+            found = self._archives[folder] = _Archive(self._directory / folder, host)
+        self._archives.move_to_end(folder)
         return found
 
     async def _documents(self, archive: _Archive, items: list[tuple[Item, Numbered | None]]) -> list[Item]:
@@ -205,8 +214,26 @@ class ArchiveTee:
         async with room:
             try:
                 return await self._resolver.did_document(did, refresh=fresh and archive.refreshes.take())
-            except IdentityRefused:
+            except Refused:
                 return None
+
+
+def _base(host: str) -> str:
+    return host.replace(":", "_")
+
+
+def _folder(host: str, numbering: int) -> str:
+    return _base(host) if numbering == 1 else f"{_base(host)}~{numbering}"
+
+
+def _numberings(directory: Path) -> dict[str, int]:
+    """Of each host that has more than one archive, which is its newest."""
+    found: dict[str, int] = {}
+    for path in directory.glob("*~*") if directory.is_dir() else ():
+        base, _, number = path.name.rpartition("~")
+        if number.isascii() and number.isdigit():
+            found[base] = max(found.get(base, 1), int(number))
+    return found
 
 
 def _items(archive: _Archive, givens: list[_Given]) -> list[tuple[Item, Numbered | None]]:

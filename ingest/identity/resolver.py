@@ -31,7 +31,10 @@ class DidResolver(Protocol):
     """What verifiers need of an identity resolver."""
 
     async def did_document(self, did: Did, *, refresh: bool = False) -> DidDocument:
-        """Raises IdentityRefused. With `refresh` the answer was fetched after the call."""
+        """With `refresh` the answer was fetched after the call.
+
+        Raises IdentityRefused; of accounts that are kept from whoever asks (`ingest.relay.own_accounts`) Refused.
+        """
         ...
 
 

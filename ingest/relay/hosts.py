@@ -44,6 +44,8 @@ class Hosts:
         self._by_number: dict[int, str] = {}
         self._subscriptions: dict[str, tuple[Subscription, asyncio.Task[None]]] = {}
         self._woken: dict[str, float] = {}
+        self._changes = asyncio.Lock()
+        self._changing: str | None = None
 
     def __iter__(self) -> Iterator[Host]:
         return iter(self._hosts.values())
@@ -63,27 +65,43 @@ class Hosts:
 
     async def close(self) -> None:
         """Disconnect."""
-        for name in list(self._subscriptions):
-            await self._stop(name)
+        async with self._changes:
+            for name in list(self._subscriptions):
+                await self._stop(name)
 
     def add(self, row: HostRow) -> Host:
         """A new one; it is read at once."""
         _log.info("a host to read", host=row.hostname, upstream=row.upstream)
         return self._enter(self._store.put_host(row))
 
-    async def change(self, host: Host, row: HostRow) -> Host:
-        """Another row: the host begins anew where its messages under way end."""
-        await self._stop(host.name)
-        await self._teed()
-        cursor = host.progress.reached
-        self._store.put_cursor(host.name, cursor)
-        self._store.flush()
-        changed = self._enter(self._store.put_host(row)._replace(cursor=cursor))
-        changed.accepted, changed.dropped = host.accepted, host.dropped
-        return changed
+    async def change(self, name: str, other: Callable[[HostRow], HostRow]) -> Host:
+        """Another row: the host begins anew where its messages under way end. One change after the other.
+
+        It holds at once, and whatever comes of it: who asks for the host meanwhile is told so.
+        """
+        async with self._changes:
+            host = self._hosts[name]
+            if host.row == (row := other(host.row)):
+                return host
+            host.row = self._store.put_host(row)
+            self._changing = name
+            try:
+                await self._stop(name)
+                await self._teed()
+                cursor = host.progress.reached
+                self._store.put_cursor(name, cursor)
+                self._store.flush()
+                host.row = host.row._replace(cursor=cursor)
+            finally:
+                self._changing = None
+                changed = self._enter(host.row)
+                changed.accepted, changed.dropped = host.accepted, host.dropped
+            return changed
 
     def wake(self, host: Host) -> None:
         """Somebody asks for it: one that is not connected is tried now, though not too often."""
+        if host.row.banned or host.name == self._changing:
+            return
         clock = asyncio.get_running_loop().time()
         running = self._subscriptions.get(host.name)
         if host.connected or clock - self._woken.get(host.name, -_WAKE_SECONDS) < _WAKE_SECONDS:

@@ -173,7 +173,7 @@ class Relay:
         if known is None:
             known = self._add(origin, upstream=upstream, trusted=trusted)
         elif (known.row.upstream, known.row.trusted) != (upstream, trusted):
-            known = await self._hosts.change(known, known.row._replace(upstream=upstream, trusted=trusted))
+            known = await self._hosts.change(known.name, lambda row: row._replace(upstream=upstream, trusted=trusted))
         else:
             self._hosts.wake(known)
         return view_of(known)
@@ -186,10 +186,7 @@ class Relay:
         return self.backfills.of_host(await self.add_host(hostname, upstream=upstream, trusted=trusted))
 
     async def ban_host(self, hostname: str, *, banned: bool) -> HostView:
-        host = self._host(hostname)
-        if host.row.banned != banned:
-            host = await self._hosts.change(host, host.row._replace(banned=banned))
-        return view_of(host)
+        return view_of(await self._hosts.change(self._host(hostname).name, lambda row: row._replace(banned=banned)))
 
     async def set_limits(self, hostname: str, limits: HostLimits, *, trusted: bool) -> HostView:
         host = self._host(hostname)
@@ -206,7 +203,7 @@ class Relay:
         name = self._admission.ban_domain(domain, banned=banned)
         for host in list(self._hosts) if banned else ():
             if is_under(host.name, {name}) and not host.row.banned:
-                await self._hosts.change(host, host.row._replace(banned=True))
+                await self._hosts.change(host.name, lambda row: row._replace(banned=True))
 
     async def take_down(self, did: Did, *, taken_down: bool) -> AccountView:
         return await self._accounts.take_down(did, taken_down=taken_down)
@@ -242,7 +239,7 @@ class Relay:
         return Subscription(
             host,
             self.intake,
-            outgoing if tee is None else Teed(outgoing, tee, host.name),
+            outgoing if tee is None else Teed(outgoing, tee, host),
             backlog=self._settings.backlog,
             first_pause=self._settings.first_pause,
         )

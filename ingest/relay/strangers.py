@@ -196,12 +196,13 @@ class Strangers:
         try:
             # What is remembered is that it could not be told.
             url = (await self._resolver.did_document(stranger.did, refresh=True)).pds
-        except IdentityRefused as refused:
+        except Refused as refused:
             stranger.tries += 1
-            if refused.transient and (stranger.did.method != "web" or stranger.tries < _TRIES_WEB):
+            transient = refused if isinstance(refused, IdentityRefused) and refused.transient else None
+            if transient and (stranger.did.method != "web" or stranger.tries < _TRIES_WEB):
                 self._put(stranger)
                 return
-            away = refused if refused.transient else None
+            away = transient
         else:
             stranger.tries = 0
         finally:

@@ -61,6 +61,8 @@ class Host(Source):
         self.heard = 0.0
         """The loop's time of the newest frame."""
         self.lag_micros = 0
+        self.numberings = 0
+        """How often its numbers have begun anew."""
         self._accounts = accounts
         self._limit = limit
         self.buckets = Buckets(self.rates())
@@ -98,10 +100,12 @@ class Host(Source):
 
     def start_over(self) -> None:
         """Its numbers have begun anew: from the oldest that it keeps."""
+        self.numberings += 1
         self.progress = Progress(0)
 
     def forget_cursor(self) -> None:
-        """From now on."""
+        """From now on, whatever its numbers are."""
+        self.numberings += 1
         self.progress = Progress()
 
 

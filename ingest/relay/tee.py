@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
-from ingest.relay.subscription import Subscribes
+from ingest.relay.subscription import Host, Subscribes
 
 
 class Tee(Protocol):
@@ -19,6 +19,10 @@ class Tee(Protocol):
 
     def connected(self, host: str) -> None:
         """A connection begins: its first frames may be ones that were given before."""
+        ...
+
+    def begins_anew(self, host: str) -> None:
+        """Its numbers have begun anew: what comes after this has nothing to do with the numbers before."""
         ...
 
     async def take(self, host: str, frame: bytes) -> None:
@@ -33,18 +37,22 @@ class Tee(Protocol):
 class Teed:
     """`Subscribes` of one host, with a tee on it."""
 
-    def __init__(self, under: Subscribes, tee: Tee, host: str) -> None:
+    def __init__(self, under: Subscribes, tee: Tee, host: Host) -> None:
         self._under = under
         self._tee = tee
         self._host = host
+        self._numberings = host.numberings
 
     @asynccontextmanager
     async def subscribe(self, url: str, cursor: int | None, *, upstream: bool) -> AsyncIterator[AsyncIterator[bytes]]:
+        if self._host.numberings != self._numberings:
+            self._numberings = self._host.numberings
+            self._tee.begins_anew(self._host.name)
         async with self._under.subscribe(url, cursor, upstream=upstream) as frames:
-            self._tee.connected(self._host)
+            self._tee.connected(self._host.name)
             yield self._given(frames)
 
     async def _given(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for frame in frames:
-            await self._tee.take(self._host, frame)
+            await self._tee.take(self._host.name, frame)
             yield frame

@@ -264,6 +264,69 @@ async def test_bans_hold_across_a_restart_and_end_connections(tmp_path: Path) ->
             assert host.cursors == [0, 1]
 
 
+class _Gate:
+    """A tee whose disk is waited for until `open` is set."""
+
+    def __init__(self) -> None:
+        self.asked, self.open = asyncio.Event(), asyncio.Event()
+
+    def connected(self, host: str) -> None: ...
+
+    def begins_anew(self, host: str) -> None: ...
+
+    async def take(self, host: str, frame: bytes) -> None: ...
+
+    async def flush(self) -> None:
+        self.asked.set()
+        await self.open.wait()
+
+
+async def test_a_host_is_not_read_whatever_is_asked_of_it_while_it_is_being_banned(tmp_path: Path) -> None:
+    people = People()
+    async with Host(people) as host:
+        host.add(1)
+        world, gate = World(tmp_path, people, crawl=(host.name,), save_seconds=3_600.0), _Gate()
+        world.tee = gate
+        async with world:
+            relay = world.relay
+            await until(lambda: relay.host(host.name).status == "active")  # type: ignore[union-attr]
+            banning = asyncio.ensure_future(relay.ban_host(host.name, banned=True))
+            await gate.asked.wait()
+            with pytest.raises(Refused) as refused:
+                await relay.request_crawl(host.name)
+            await relay.set_limits(host.name, HostLimits(per_hour=7), trusted=True)
+            gate.open.set()
+            await banning
+            row = relay.store.hosts()[0]
+            reading = [task for task in asyncio.all_tasks() if task.get_name() == f"host {host.name}"]
+
+            assert refused.value.reason is RelayReason.HOST_BANNED
+            assert (row.banned, row.trusted, row.limits.per_hour) == (True, True, 7)
+            assert relay.host(host.name).limits.per_hour == 7  # type: ignore[union-attr]
+            assert reading == []
+            assert host.cursors == [0]
+
+
+async def test_changes_of_a_host_at_once_leave_one_connection_and_all_of_them(tmp_path: Path) -> None:
+    people = People()
+    async with Host(people) as host:
+        host.add(1)
+        async with World(tmp_path, people, crawl=(host.name,)) as world:
+            relay = world.relay
+            await until(lambda: relay.host(host.name).status == "active")  # type: ignore[union-attr]
+            await asyncio.gather(
+                relay.add_host(host.name, trusted=True),
+                relay.ban_host(host.name, banned=True),
+                relay.request_crawl(host.name),
+                relay.ban_host(host.name, banned=False),
+            )
+            await until(lambda: relay.host(host.name).status == "active")  # type: ignore[union-attr]
+            reading = [task for task in asyncio.all_tasks() if task.get_name() == f"host {host.name}"]
+
+            assert len(reading) == 1
+            assert relay.host(host.name).trusted  # type: ignore[union-attr]
+
+
 async def test_an_operator_disconnects_limits_and_takes_down(tmp_path: Path) -> None:
     people = People()
     async with Host(people) as host:
@@ -351,7 +414,7 @@ async def test_a_host_that_hangs_up_at_every_byte_harms_nobody(tmp_path: Path) -
         people.put(torn.did, torn.key, f"http://{name}")
         async with server, World(tmp_path, people, crawl=(good.name,), first_pause=0.0) as world:
             await world.relay.add_host(name)
-            await until(lambda: cuts[0] > last - 2, f"{last} cuts")
+            await until(lambda: cuts[0] > last - 2, f"{last} cuts", seconds=260)
             before = world.log.head(torn.did) if cuts[0] <= last else None
             await until(lambda: world.log.head(torn.did) is not None)
             await good.say(member.write())

@@ -11,8 +11,6 @@ import pytest
 
 from ingest.identity import breaker
 from ingest.identity.handles import HandleResolver
-from ingest.identity.plc_client import PlcHttp
-from ingest.identity.plc_paced import PacedPlc
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import IdentityResolver
 from ingest.log_sqlite.log import SqliteLog
@@ -26,7 +24,7 @@ from schemas.entries import Account, Commit, Identity
 from schemas.syntax import Did
 from tests.relay.test_crash import cursor, heads, prepare, started
 from tests.relay.world.host import MOMENT, Host, Member, frame_of
-from tests.relay.world.people import People, _NoDns, _NoWeb, served
+from tests.relay.world.people import Elsewhere, People, _NoDns, _NoWeb, served
 from tests.relay.world.relay import World, until
 
 
@@ -80,6 +78,27 @@ async def test_strangers_wait_while_the_directory_is_away_and_whoever_is_known_g
                 assert [type(entry) for entry in found] == [Identity, Account, Commit, Commit]
             assert (world.relay.strangers.messages, world.relay.strangers.held_bytes) == (0, 0)
             assert host.asked["getRepo"] == 0
+            assert world.relay.store.repairs() == []
+
+
+async def test_strangers_who_turn_out_to_live_with_us_are_refused_and_the_relay_goes_on(tmp_path: Path) -> None:
+    """As a relay of a cluster meets accounts of its own PDSes behind an upstream relay."""
+    people = People()
+    async with Host(people) as host:
+        ours, other = host.add(1), host.add(2)
+        people.put(ours.did, ours.key, "https://pds.example.com")
+        async with World(tmp_path, people, neighbours=frozenset({"pds.example.com"})) as world:
+            people.away = True
+            await world.relay.add_host(host.name, upstream=True)
+            await until(lambda: host.cursors)
+            await host.say(ours.write(), ours.write(), other.write())
+            await until(lambda: len(world.relay.strangers) == 2)
+            people.away = False
+            await until(lambda: all_taken(world, host))
+
+            assert in_step(world, other)
+            assert world.log.head(ours.did) is None
+            assert world.dropped == {"hosted_here": 2}
             assert world.relay.store.repairs() == []
 
 
@@ -314,19 +333,6 @@ async def test_the_host_of_a_did_web_is_not_waited_for_for_ever(
 
             assert world.dropped == {"timeout": 2}
             assert world.relay.store.repairs() == []
-
-
-class Elsewhere(People):
-    """A directory that is asked over HTTP, as a relay does."""
-
-    def __init__(self, people: People, url: str) -> None:
-        super().__init__()
-        self.http = PlcHttp(url)
-        self.plc = PacedPlc(self.http)
-        self.put = people.put  # type: ignore[method-assign]
-
-    def resolver(self) -> IdentityResolver:
-        return IdentityResolver(self.plc, HandleResolver(_NoDns(), _NoWeb()), _NoWeb())
 
 
 async def test_hundreds_of_strangers_are_no_storm_on_a_directory_that_fails(tmp_path: Path) -> None:

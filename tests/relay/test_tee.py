@@ -16,7 +16,8 @@ from headrace.load.archive.verify import Verifier
 from headrace.load.archive.writer import ArchiveWriter
 from headrace.tee import ArchiveTee
 from ingest.relay.hosts_store import HostsStore
-from ingest.repo.frame import decode_frame
+from ingest.relay.own_accounts import OthersOnly
+from ingest.repo.frame import decode_frame, error_frame
 from ingest.repo.messages import CommitMessage
 from schemas import cbor
 from schemas.errors import InvariantError, Refused
@@ -33,10 +34,15 @@ BROKEN = b"\xa2atg#commitbop\x01 is no frame"
 
 @contextlib.asynccontextmanager
 async def teeing(
-    directory: Path, people: People, *, waiting_bytes: int = 1 << 20, run: bool = True
+    directory: Path,
+    people: People,
+    *,
+    waiting_bytes: int = 1 << 20,
+    run: bool = True,
+    neighbours: frozenset[str] = frozenset(),
 ) -> AsyncIterator[ArchiveTee]:
     resolver = people.resolver()
-    tee = ArchiveTee(directory, resolver, waiting_bytes=waiting_bytes)
+    tee = ArchiveTee(directory, OthersOnly(resolver, lambda: neighbours), waiting_bytes=waiting_bytes)
     running = asyncio.ensure_future(tee.run()) if run else None
     try:
         yield tee
@@ -114,6 +120,25 @@ async def test_frames_that_cannot_be_read_are_kept_too(tmp_path: Path) -> None:
         assert [item.kind for item in items] == [Kind.COMMIT, Kind.OTHER, Kind.OTHER, Kind.COMMIT]
 
 
+async def test_what_an_upstream_passes_on_of_our_own_accounts_is_kept_and_the_tee_goes_on(tmp_path: Path) -> None:
+    people, neighbours = People(), frozenset({"pds.example.com"})
+    async with Host(people) as host:
+        ours, other = host.add(1), host.add(2)
+        people.put(ours.did, ours.key, "https://pds.example.com")
+        world = World(tmp_path / "relay", people, neighbours=neighbours)
+        async with teeing(tmp_path / "tee", people, neighbours=neighbours) as tee:
+            world.tee = tee
+            async with world:
+                await world.relay.add_host(host.name, upstream=True)
+                await until(lambda: host.cursors)
+                await host.say(ours.write(), other.write())
+                await world.taken(host)
+                await tee.flush()
+
+        assert frames_in(archive_of(tmp_path / "tee", host)) == [frame for _, frame in host.events]
+        assert (tee.teed, tee.undocumented) == (2, 1)
+
+
 async def test_what_a_host_sends_again_is_kept_once(tmp_path: Path) -> None:
     people = People()
     async with Host(people) as host:
@@ -137,6 +162,37 @@ async def test_what_a_host_sends_again_is_kept_once(tmp_path: Path) -> None:
 
         assert frames_in(archive_of(tmp_path / "tee", host)) == [frame for _, frame in host.events]
         assert Verifier(Archive(archive_of(tmp_path / "tee", host))).run().failures == {}
+
+
+async def test_a_host_whose_numbers_begin_anew_has_another_archive_and_none_of_it_is_passed_over(
+    tmp_path: Path,
+) -> None:
+    people = People()
+    async with Host(people) as host:
+        member = host.add(1)
+        await host.say(*(member.write() for _ in range(10)))
+        world = World(tmp_path / "relay", people, crawl=(host.name,))
+        async with teeing(tmp_path / "tee", people) as tee:
+            world.tee = tee
+            async with world:
+                await world.taken(host)
+                before = [frame for _, frame in host.events]
+                await host.stop()
+                host.seq = 0
+                host.events.clear()
+                await host.say(*(member.write() for _ in range(4)))
+                await host.start()
+                await until(lambda: world.log.head(member.did).rev == member.rev)  # type: ignore[union-attr]
+        async with teeing(tmp_path / "tee", people) as tee:
+            world.tee = tee
+            async with world:
+                await host.say(member.write())
+                await world.taken(host)
+        newer = archive_of(tmp_path / "tee", host)
+        newer = newer.with_name(f"{newer.name}~2")
+
+        assert frames_in(archive_of(tmp_path / "tee", host)) == [*before, error_frame("FutureCursor")]
+        assert frames_in(newer) == [frame for _, frame in host.events]
 
 
 async def test_a_disk_that_is_slow_lets_the_stream_wait_and_no_cursor_passes_it(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from aiohttp import web
 
 from ingest.identity.handles import HandleResolver
+from ingest.identity.plc_client import PlcHttp
+from ingest.identity.plc_paced import PacedPlc
 from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.identity.resolver import IdentityResolver
 from ingest.repo.keys import PrivateKey
@@ -81,6 +83,19 @@ class _NoDns:
 class _NoWeb:
     async def get(self, url: str, limit: int, accept: str = "*/*", redirects: int = 3) -> Any:  # noqa: ARG002
         raise IdentityRefused(IdentityReason.NOT_FOUND, f"{url}: there is no web in this test")
+
+
+class Elsewhere(People):
+    """A directory that is asked over HTTP, as a relay does."""
+
+    def __init__(self, people: People, url: str) -> None:
+        super().__init__()
+        self.http = PlcHttp(url)
+        self.plc = PacedPlc(self.http)
+        self.put = people.put  # type: ignore[method-assign]
+
+    def resolver(self) -> IdentityResolver:
+        return IdentityResolver(self.plc, HandleResolver(_NoDns(), _NoWeb()), _NoWeb())
 
 
 @asynccontextmanager

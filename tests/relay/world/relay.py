@@ -13,6 +13,7 @@ from ingest.identity.resolver import IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
 from ingest.log_sqlite.log import SqliteLog
 from ingest.relay.outgoing import Outgoing
+from ingest.relay.own_accounts import OthersOnly
 from ingest.relay.parts import RelayParts, RelaySettings
 from ingest.relay.patience import Patience
 from ingest.relay.relay import Relay
@@ -42,7 +43,10 @@ async def no_handle(_did: Did, _document: DidDocument, _fresh: bool) -> Handle |
 
 
 class World:
-    """`async with World(tmp_path, people, hosts=(...)) as world`. `settings` are of `RelaySettings`."""
+    """`async with World(tmp_path, people, hosts=(...)) as world`. `settings` are of `RelaySettings`.
+
+    `neighbours`: hosts of a cluster that the relay is of, of whose accounts it takes nothing.
+    """
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class World:
         crawl: tuple[str, ...] = (),
         hosted: Callable[[str], bool] = lambda _: False,
         patience: Patience | None = None,
+        neighbours: frozenset[str] = frozenset(),
         **settings: Any,
     ) -> None:
         self.directory = directory
@@ -59,6 +64,7 @@ class World:
         self.crawl = crawl
         self.hosted = hosted
         self.patience = patience
+        self.neighbours = neighbours
         self.tee: Tee | None = None
         given = {"private": True, "first_pause": 0.02, "save_seconds": 0.05, "introduce": False}
         self.settings = RelaySettings(**given | settings)
@@ -85,7 +91,7 @@ class World:
             RelayParts(
                 path=self.directory / "relay.sqlite",
                 log=self.log,
-                resolver=self.resolver,
+                resolver=OthersOnly(self.resolver, lambda: self.neighbours),
                 handle_of=no_handle,
                 verifier=InlineVerifier(),
                 outgoing=self.outgoing,
