@@ -78,6 +78,29 @@ async def ban_domain(relay: RelayDirectory, given: Given, *, banned: bool) -> di
     return {"success": True}
 
 
+async def new_hosts_taken(relay: RelayDirectory, _given: Given) -> dict[str, bool]:
+    return {"enabled": relay.new_hosts().taken}
+
+
+async def take_new_hosts(relay: RelayDirectory, given: Given) -> dict[str, bool]:
+    if "enabled" not in given:
+        raise XrpcError("InvalidRequest", "expected enabled, true or false")
+    relay.take_new_hosts(relay.new_hosts()._replace(taken=flag(given, "enabled")))
+    return {"success": True}
+
+
+async def new_hosts_per_day(relay: RelayDirectory, _given: Given) -> dict[str, int]:
+    return {"limit": relay.new_hosts().per_day}
+
+
+async def limit_new_hosts(relay: RelayDirectory, given: Given) -> dict[str, bool]:
+    limit = number(given, "limit")
+    if limit is None:
+        raise XrpcError("InvalidRequest", "expected limit, a whole number")
+    relay.take_new_hosts(relay.new_hosts()._replace(per_day=limit))
+    return {"success": True}
+
+
 async def take_down(relay: RelayDirectory, given: Given, *, taken_down: bool) -> dict[str, Any]:
     account = await relay.take_down(Did.parse(text(given, "did")), taken_down=taken_down)
     return {"did": account.did, "status": account.status}
@@ -87,6 +110,8 @@ GETS: dict[str, Call] = {
     "/admin/pds/list": list_hosts,
     "/admin/subs/getUpstreamConns": list_connections,
     "/admin/subs/listDomainBans": list_domain_bans,
+    "/admin/subs/getEnabled": new_hosts_taken,
+    "/admin/subs/perDayLimit": new_hosts_per_day,
 }
 POSTS: dict[str, Call] = {
     "/admin/pds/requestCrawl": add_host,
@@ -96,8 +121,11 @@ POSTS: dict[str, Call] = {
     "/admin/subs/killUpstream": disconnect,
     "/admin/subs/banDomain": partial(ban_domain, banned=True),
     "/admin/subs/unbanDomain": partial(ban_domain, banned=False),
+    "/admin/subs/setEnabled": take_new_hosts,
+    "/admin/subs/setPerDayLimit": limit_new_hosts,
     "/admin/repo/takeDown": partial(take_down, taken_down=True),
     "/admin/repo/reverse": partial(take_down, taken_down=False),
+    "/admin/repo/reverseTakedown": partial(take_down, taken_down=False),
 }
 
 

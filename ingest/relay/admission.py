@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ingest.relay.directory import NewHosts
 from ingest.relay.hostnames import Origin, is_under, parse_host
 from ingest.relay.hosts_store import HostsStore
 from ingest.relay.parts import RelaySettings
@@ -14,6 +15,7 @@ from ingest.relay.reasons import RelayReason
 from schemas.errors import Refused
 
 _DAY_MICROS = 86_400_000_000
+_TAKEN, _PER_DAY = "new_hosts_taken", "new_hosts_per_day"  # of the file
 
 
 class Admission:
@@ -24,6 +26,8 @@ class Admission:
         self._settings = settings
         self._now = now
         self._bans = set(store.domain_bans())
+        per_day = store.choice(_PER_DAY)
+        self.new_hosts = NewHosts(store.choice(_TAKEN) != 0, settings.new_hosts_day if per_day is None else per_day)
 
     def domain_bans(self) -> list[str]:
         return sorted(self._bans)
@@ -51,14 +55,22 @@ class Admission:
         """By its domain."""
         return is_under(hostname, self._bans)
 
+    def take_new_hosts(self, wanted: NewHosts) -> None:
+        """From now on, and after a restart."""
+        self._store.choose(_TAKEN, int(wanted.taken))
+        self._store.choose(_PER_DAY, wanted.per_day)
+        self.new_hosts = wanted
+
     def check_via(self, origin: Origin, via: tuple[str, ...]) -> None:
         """Raises Refused(LOOP) for a request that has come through here before."""
         if any(name.lower() in self._settings.ours for name in via):
             raise Refused(RelayReason.LOOP, f"the request for {origin.hostname} has come through here before")
 
     def check_new(self) -> None:
-        """Raises Refused(NEW_HOSTS_QUOTA) when no more may come by requests today."""
-        most = self._settings.new_hosts_day
+        """Raises Refused(NEW_HOSTS_QUOTA) when no more may come by requests today, or none ever."""
+        taken, most = self.new_hosts
+        if not taken:
+            raise Refused(RelayReason.NEW_HOSTS_QUOTA, "no new hosts are taken in by requests: ask the operator")
         if self._store.asked_since(self._now() - _DAY_MICROS) >= most:
             raise Refused(RelayReason.NEW_HOSTS_QUOTA, f"{most} new hosts were taken in within a day: ask tomorrow")
 

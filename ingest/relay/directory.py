@@ -6,7 +6,7 @@ is the log's (`ingest.log.FirehoseReader`).
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -66,6 +66,13 @@ class AccountView(msgspec.Struct, frozen=True):
     data: Cid | None
     commit: Cid | None
     number: int
+
+
+class NewHosts(NamedTuple):
+    """Whether requests to crawl may bring hosts that are not known yet, and how many a day."""
+
+    taken: bool
+    per_day: int
 
 
 class HostDirectory(Protocol):
@@ -130,11 +137,19 @@ class HostAdmin(Protocol):
         ...
 
 
+class CrawlAdmin(Protocol):
+    def new_hosts(self) -> NewHosts: ...
+
+    def take_new_hosts(self, wanted: NewHosts) -> None:
+        """From now on, and after a restart, whatever the settings say."""
+        ...
+
+
 class AccountAdmin(Protocol):
     async def take_down(self, did: Did, *, taken_down: bool) -> AccountView:
         """Lay a takedown over an account, or lift it; emits #account. Raises Refused(ACCOUNT_UNKNOWN)."""
         ...
 
 
-class RelayDirectory(HostDirectory, AccountDirectory, CrawlRequests, HostAdmin, AccountAdmin, Protocol):
+class RelayDirectory(HostDirectory, AccountDirectory, CrawlRequests, HostAdmin, CrawlAdmin, AccountAdmin, Protocol):
     """All of it."""

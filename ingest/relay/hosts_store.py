@@ -207,6 +207,16 @@ class HostsStore:
         with self._con:
             self._rows(sql, (domain,))
 
+    # what an operator has set
+
+    def choice(self, name: str) -> int | None:
+        rows = self._rows("SELECT value FROM meta WHERE key=?", (name,))
+        return int(rows[0][0]) if rows else None
+
+    def choose(self, name: str, value: int) -> None:
+        with self._con:
+            self._rows("INSERT OR REPLACE INTO meta VALUES(?, ?)", (name, value))
+
     def asked_since(self, since: int) -> int:
         """How many hosts came by requests since then."""
         rows = self._rows("SELECT count(*) FROM hosts WHERE asked AND added>?", (since,))

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ingest.relay.admission import Admission, banned_host
 from ingest.relay.backfill_parts import backfills
 from ingest.relay.backfill_view import BackfillView
-from ingest.relay.directory import AccountView, HostLimits, HostView
+from ingest.relay.directory import AccountView, HostLimits, HostView, NewHosts
 from ingest.relay.hostnames import Origin, is_under
 from ingest.relay.hosts import Hosts, view_of
 from ingest.relay.hosts_store import HostRow, HostsStore
@@ -204,6 +204,12 @@ class Relay:
         for host in list(self._hosts) if banned else ():
             if is_under(host.name, {name}) and not host.row.banned:
                 await self._hosts.change(host.name, lambda row: row._replace(banned=True))
+
+    def new_hosts(self) -> NewHosts:
+        return self._admission.new_hosts
+
+    def take_new_hosts(self, wanted: NewHosts) -> None:
+        self._admission.take_new_hosts(wanted)
 
     async def take_down(self, did: Did, *, taken_down: bool) -> AccountView:
         return await self._accounts.take_down(did, taken_down=taken_down)

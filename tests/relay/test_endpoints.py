@@ -9,6 +9,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from ingest.relay.admission import Admission
+from ingest.relay.parts import RelaySettings
 from ingest.repo.frame import decode_frame
 from tests.relay.listener import Listener, listening
 from tests.relay.world.host import Host
@@ -159,7 +161,27 @@ async def test_a_banned_domain_may_not_be_crawled_until_the_ban_is_lifted(scene:
         assert (await scene.relay.crawl(other.name))[0] == 200
 
 
-@pytest.mark.parametrize("path", ["pds/list", "subs/getUpstreamConns", "subs/listDomainBans"])
+async def test_requests_for_new_hosts_are_switched_off_and_limited_while_it_runs_and_stay_so(scene: Scene) -> None:
+    admin = scene.relay.admin
+    async with Host(scene.host.people) as one, Host(scene.host.people) as two:
+        assert (await admin("subs/setEnabled", {}, enabled="false"))[0] == 200
+        assert (await scene.relay.crawl(one.name))[0] == 429
+        assert (await scene.relay.crawl(scene.host.name))[0] == 200  # it is known
+        assert (await admin("subs/getEnabled"))[1] == {"enabled": False}
+        await admin("subs/setEnabled", {"enabled": True})
+        await admin("subs/setPerDayLimit", {"limit": 1})
+        assert (await scene.relay.crawl(one.name))[0] == 200
+        assert (await scene.relay.crawl(two.name))[0] == 429
+        assert (await admin("subs/perDayLimit"))[1] == {"limit": 1}
+        stored = Admission(scene.world.relay.store, RelaySettings(new_hosts_day=50), lambda: 0).new_hosts
+
+    assert stored == (True, 1)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["pds/list", "subs/getUpstreamConns", "subs/listDomainBans", "subs/getEnabled", "subs/perDayLimit"],
+)
 async def test_nobody_else_may_read_what_an_operator_may(scene: Scene, path: str) -> None:
     assert (await scene.relay.get(f"/admin/{path}"))[0] == 401
     assert (await scene.relay.admin(path, secret="another"))[0] == 401
@@ -177,8 +199,11 @@ async def test_nobody_else_may_read_what_an_operator_may(scene: Scene, path: str
         "subs/killUpstream",
         "subs/banDomain",
         "subs/unbanDomain",
+        "subs/setEnabled",
+        "subs/setPerDayLimit",
         "repo/takeDown",
         "repo/reverse",
+        "repo/reverseTakedown",
     ],
 )
 async def test_nobody_else_may_do_what_an_operator_may(scene: Scene, path: str) -> None:
@@ -252,6 +277,10 @@ async def test_an_account_is_taken_down_here_and_let_back(scene: Scene) -> None:
         ("pds/changeLimits", {"host": "nobody.example.com"}, 404),
         ("pds/requestCrawl", {"host": "no host at all"}, 400),
         ("pds/requestCrawl", {"host": "x.example.com", "trusted": "perhaps"}, 400),
+        ("subs/setEnabled", {}, 400),
+        ("subs/setEnabled", {"enabled": "perhaps"}, 400),
+        ("subs/setPerDayLimit", {}, 400),
+        ("subs/setPerDayLimit", {"limit": -1}, 400),
         ("repo/takeDown", {"did": "nobody"}, 400),
         ("repo/takeDown", {"did": did_of(99)}, 404),
         ("repo/takeDown", ["did"], 400),
