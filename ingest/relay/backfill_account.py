@@ -20,7 +20,7 @@ from ingest.relay.backfill_store import Waiting
 from ingest.relay.intake_ports import IntakeLog
 from ingest.relay.judge import OPEN, Judge
 from ingest.relay.lines import Lines
-from ingest.relay.reasons import RelayReason
+from ingest.relay.reasons import LETS_US_WAIT, RelayReason
 from ingest.relay.resync import Resync
 from ingest.relay.source import Source
 from ingest.repo.reasons import RepoReason
@@ -120,6 +120,11 @@ class AccountFetch:
         except HostThrottles as throttles:
             self._paces.pause(url, throttles.retry_after)
             raise
+        except Refused as refused:
+            if refused.reason in LETS_US_WAIT:
+                self._paces.made_us_wait(url)
+            raise
+        self._paces.gave(url)
         return FETCHED
 
     async def _close(self, source: Source, account: Waiting) -> None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ingest.identity.reasons import IdentityReason, IdentityRefused
 from ingest.log import LogAwayError
 from ingest.relay.backfill_account import AccountFetch, Queries, lasts
 from ingest.relay.backfill_list import PAGE, PAGE_BYTES, Page, read_page
@@ -23,7 +24,7 @@ from ingest.relay.reasons import RelayReason
 from ingest.relay.source import Source
 from schemas.errors import Refused
 
-TRIES, TRIES_THROTTLED = 6, 30
+TRIES, TRIES_PATIENT = 6, 30
 AHEAD = 100_000  # accounts that wait before the list is read on
 _LAST_PAUSE = 120.0  # seconds between tries
 _LOOKED_AT = 32  # accounts at once; fewer are being fetched
@@ -57,6 +58,7 @@ class Job:
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._rests_until = 0
 
     async def run(self) -> None:
         """An error of ours is raised."""
@@ -93,7 +95,7 @@ class Job:
 
     def _due(self) -> list[Waiting]:
         room = _LOOKED_AT - len(self._under_way)
-        if room <= 0:
+        if room <= 0 or _clock() < self._rests_until:
             return []
         rows = self._parts.store.due(self.row.id, _clock(), _LOOKED_AT)
         return [account for account in rows if account.id not in self._under_way][:room]
@@ -101,6 +103,8 @@ class Job:
     def _pause(self) -> float | None:
         """Seconds until the next account is due, of those whose time has not come."""
         now = _clock()
+        if now < self._rests_until:
+            return max(0.001, (self._rests_until - now) / 1e6)
         due = self._parts.store.next_due(self.row.id, now)
         return None if due is None else max(0.001, (due - now) / 1e6)
 
@@ -114,12 +118,14 @@ class Job:
             self._later(account, first, account.tries)
         except HostThrottles as throttles:
             # The host is left alone as a whole (`Paces.pause`), and this account comes again with it.
-            self._failed(account, throttles, TRIES_THROTTLED, 0.0)
+            self._failed(account, throttles, TRIES_PATIENT, 0.0)
         except Refused as refused:
             if refused.reason is RelayReason.CATCHING_UP:
                 self._later(account, first, account.tries)
+            elif isinstance(refused, IdentityRefused) and refused.reason is IdentityReason.BUSY:
+                self._rest(account, max(first, refused.retry_after or 0.0))
             else:
-                self._failed(account, refused, 0 if lasts(refused) else TRIES, first)
+                self._failed(account, refused, _tries(account, refused), first)
         else:
             self._done(account, became)
         finally:
@@ -131,6 +137,11 @@ class Job:
             self._done(account, refused.reason.value, refused.detail)
         else:
             self._later(account, _wait(pause, account.tries), account.tries + 1)
+
+    def _rest(self, account: Waiting, seconds: float) -> None:
+        """The did:plc directory is not asked for now: no account's fault, and whoever is next would hear the same."""
+        self._rests_until = max(self._rests_until, _clock() + int(seconds * 1e6))
+        self._later(account, seconds, account.tries)
 
     def _later(self, account: Waiting, seconds: float, tries: int) -> None:
         self._parts.store.later(account, _clock() + int(seconds * 1e6), tries)
@@ -157,7 +168,7 @@ class Job:
                 continue
             except Refused as refused:
                 tries += 1
-                if tries >= (TRIES_THROTTLED if isinstance(refused, HostThrottles) else TRIES) or lasts(refused):
+                if tries >= (TRIES_PATIENT if isinstance(refused, HostThrottles) else TRIES) or lasts(refused):
                     self.ends(f"the list of {row.host} ended early: {refused}")
                     return
                 await asyncio.sleep(_wait(self._parts.settings.first_pause, tries))
@@ -184,6 +195,14 @@ class Job:
             parts.paces.pause(url, throttles.retry_after)
             raise
         return read_page(answer)
+
+
+def _tries(account: Waiting, refused: Refused) -> int:
+    """How often it is tried: not again where that cannot help; longer where the fault is a directory's, as of all."""
+    if lasts(refused):
+        return 0
+    of_directory = isinstance(refused, IdentityRefused) and account.did.method == "plc"
+    return TRIES_PATIENT if of_directory else TRIES
 
 
 def _wait(first: float, tries: int) -> float:

@@ -23,7 +23,7 @@ def backfills(
     """The store is to be closed last. `allowed` raises Refused for a host that is not to be asked."""
     settings = parts.settings.backfill
     store = BackfillStore(parts.path)
-    paces = Paces(settings.per_second, settings.at_once_host)
+    paces = Paces(settings.per_second, settings.at_once_host, settings.slow_first)
     fetch = AccountFetch(
         parts.log,
         intake.judge,

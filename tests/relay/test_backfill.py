@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from ingest.identity import breaker
 from ingest.relay import backfill_job
 from ingest.relay.backfill_settings import BackfillSettings
 from ingest.relay.backfill_view import BackfillView
@@ -19,10 +20,10 @@ from schemas.entries import Commit, Diff
 from schemas.errors import Refused
 from schemas.syntax import Did
 from tests.relay.world.host import Host, Member
-from tests.relay.world.people import People, did_of
+from tests.relay.world.people import Elsewhere, People, did_of, served
 from tests.relay.world.relay import World, until
 
-QUICK = BackfillSettings(per_second=1_000.0, at_once_host=4, at_once=4, first_pause=0.001)
+QUICK = BackfillSettings(per_second=1_000.0, at_once_host=4, at_once=4, first_pause=0.001, slow_first=0.001)
 
 
 def world_of(directory: Path, people: People, **settings: Any) -> World:
@@ -261,6 +262,56 @@ async def test_a_host_that_hangs_is_given_up(tmp_path: Path) -> None:
             assert view.failed == {"repo_slow": 1}
             # A try whose connection took all its time has not come to the host.
             assert 1 < host.asked["getRepo"] <= backfill_job.TRIES
+
+
+async def test_a_host_that_makes_us_wait_does_not_keep_the_places_that_others_need(tmp_path: Path) -> None:
+    people = People()
+    async with Host(people) as slow, Host(people) as good:
+        waiting = [slow.add(number) for number in range(1, 9)]
+        member = good.add(9)
+        for each in (*waiting, member):
+            each.write()
+
+        async def never(_request: web.Request) -> web.StreamResponse:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        slow.repo = never
+        one = BackfillSettings(per_second=1_000.0, at_once_host=1, at_once=1, first_pause=0.001, slow_first=30.0)
+        async with world_of(tmp_path, people, backfill=one, patience=Patience(answer=2.0)) as world:
+            view = world.relay.backfills.of_accounts()
+            world.relay.backfills.name(view.id, [each.did for each in (*waiting, member)])
+            await until(lambda: has_all_of(world, member))
+
+            # It is come back to, once it has been left alone.
+            await until(lambda: world.relay.backfills.backfill(view.id).waiting == len(waiting))
+            assert slow.asked["getRepo"] <= 1
+
+
+async def test_a_directory_that_is_away_for_long_fails_nobodys_account(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(breaker, "LONGEST_PAUSE", 0.2)
+    people = People()
+    async with served(people) as url, Host(people) as host:
+        members = [host.add(number) for number in range(1, 31)]
+        for member in members:
+            member.write()
+        elsewhere = Elsewhere(people, url)
+        async with world_of(tmp_path, elsewhere) as world:
+            people.away = True
+            view = await begin(world, host)
+            # Longer than all tries of an account take.
+            await until(lambda: elsewhere.plc.breaker.opened > 2 + backfill_job.TRIES)
+            waiting = world.relay.backfills.backfill(view.id)
+            people.away = False
+            view = await over(world, view.id)
+
+            assert (waiting.waiting, waiting.failed) == (30, {})
+            assert (view.became, view.failed) == ({"fetched": 30}, {})
+            # It is not asked by whoever waits, over and over.
+            assert elsewhere.plc.outcomes["turned_away"] < 40 * elsewhere.plc.breaker.opened
 
 
 async def test_a_list_is_read_page_after_page_and_one_in_a_ring_ends(
