@@ -90,6 +90,7 @@ class Entrance:
         self._shed = {reason: metrics.shed.labels(kind, reason) for reason in REASONS}
         self.try_enter, self.leave = gate.try_enter, gate.leave
         metrics.waiting.labels(kind).set_function(lambda: gate.waiting)
+        metrics.waiting_limit.labels(kind).set(limits.waiting)
 
     async def wait(self, ctx: Ctx, request: web.BaseRequest) -> bool:
         """True when it has entered. Raises XrpcError 503; ConnectionError when nobody would read the answer."""

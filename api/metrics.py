@@ -30,6 +30,12 @@ class HttpMetrics:
         self.waiting = Gauge(
             "headrace_xrpc_requests_waiting", "XRPC requests that wait for their turn.", ["kind"], registry=registry
         )
+        self.waiting_limit = Gauge(
+            "headrace_xrpc_waiting_limit_requests",
+            "XRPC requests of a kind that may wait for their turn; who comes then is turned away.",
+            ["kind"],
+            registry=registry,
+        )
         self.shed = Counter(
             "headrace_xrpc_shed_requests_total",
             "Requests turned away with 503 (full, late), or whose clients left before their turn (left).",

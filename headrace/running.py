@@ -15,6 +15,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from headrace.listeners import address, bind, listen
+from headrace.metrics.queues import QueuesCollector, Unit
 
 
 class Running:
@@ -25,6 +26,7 @@ class Running:
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
         self.addresses: dict[str, str] = {}
         self.registry = CollectorRegistry()
+        self._queues = QueuesCollector()
         self.push = self._stack.push_async_callback
         self.callback = self._stack.callback
 
@@ -57,6 +59,12 @@ class Running:
         task = asyncio.get_running_loop().create_task(work, name=name)
         task.add_done_callback(self._ended)
         self.push(_cancel, task)
+
+    def queue(self, name: str, waiting: Callable[[], int], limit: int, unit: Unit = "entries") -> None:
+        """Show among the metrics how full a bounded queue is."""
+        if not self._queues:
+            self.registry.register(self._queues)
+        self._queues.add(name, waiting, limit, unit)
 
     def bind(self, host: str, port: int, setting: str) -> socket:
         """A socket that does not listen yet. Raises BindError."""

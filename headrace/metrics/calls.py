@@ -136,18 +136,3 @@ class FetchCollector(Collector):
             "",
             {"": self._fetches},
         )
-
-
-class QueuesCollector(Collector):
-    """Bounded queues by name: what waits, and how much may. Each is a function and its limit."""
-
-    def __init__(self, queues: Mapping[str, tuple[Callable[[], int], int]]) -> None:
-        self._queues = queues
-
-    def collect(self) -> Iterator[Metric]:
-        depth = GaugeMetricFamily("headrace_queue_entries", "What waits in a bounded queue.", labels=["queue"])
-        limits = GaugeMetricFamily("headrace_queue_limit_entries", "What may wait there.", labels=["queue"])
-        for name, (waiting, limit) in self._queues.items():
-            depth.add_metric([name], waiting())
-            limits.add_metric([name], limit)
-        yield from (depth, limits)

@@ -29,7 +29,7 @@ from headrace.commands import views_live as views_commands
 from headrace.commands.uploads import take_upload
 from headrace.lock import DirectoryLock
 from headrace.metrics.audit import AuditCollector
-from headrace.metrics.calls import QueuesCollector, ViewsCommitCollector
+from headrace.metrics.calls import ViewsCommitCollector
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics, HostCollector, NetworkCollector
 from headrace.metrics.views import GenerationsCollector
@@ -113,7 +113,7 @@ class Network(Running):
         ProcessCollector(registry=registry)
         registry.register(DirectoryCollector(directory))
         registry.register(HostCollector(pds, resolver))
-        registry.register(QueuesCollector({"log": (lambda: log.waiting, MAX_WAITING)}))
+        self.queue("log", lambda: log.waiting, MAX_WAITING)
         registry.register(ViewsCommitCollector(lambda: generations.live.store.commits))
         flow = NetworkCollector(config.version, log, lambda: generations.live.runner, shared.unix_micros)
         registry.register(flow)

@@ -15,7 +15,6 @@ from api.forward import AppViewClient, falling_back, forwarded
 from api.metrics import HttpMetrics
 from api.xrpc import Endpoint, Services
 from headrace.lock import DirectoryLock
-from headrace.metrics.calls import QueuesCollector
 from headrace.metrics.directory import DirectoryCollector
 from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.pds import PdsCollector
@@ -82,7 +81,7 @@ async def start(running: Running, settings: Settings) -> None:
     broker_metrics(running, kafka)
     registry.register(DirectoryCollector(directory))
     registry.register(PdsCollector(log, here))
-    registry.register(QueuesCollector({"log": (lambda: log.waiting, MAX_WAITING)}))
+    running.queue("log", lambda: log.waiting, MAX_WAITING)
     services = Services(
         catalogue=catalogue,
         config=config,

@@ -6,6 +6,7 @@ Does not own the listener (`headrace/wiring/relay_listener.py`) nor what a relay
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from socket import socket
 from urllib.parse import urlsplit
 
@@ -14,10 +15,11 @@ from headrace.metrics.relay import RelayCollector
 from headrace.metrics.tee import TeeCollector
 from headrace.running import Running
 from headrace.settings import Settings, SettingsError, where
-from headrace.tee import ArchiveTee
+from headrace.tee import WAITING_BYTES, ArchiveTee
 from ingest.identity.did_doc import DidDocument
 from ingest.identity.resolver import DidResolver, IdentityResolver
 from ingest.identity.ssrf import LOOPBACK, AddressGuard
+from ingest.relay import lines, resync, strangers
 from ingest.relay.backfill_settings import BackfillSettings
 from ingest.relay.outgoing import Outgoing
 from ingest.relay.parts import RelayLog, RelayParts, RelaySettings
@@ -70,12 +72,7 @@ async def crawl(
         claimed = document.handles[0]
         return claimed if await resolver.handle(claimed, refresh=fresh) == did else None
 
-    tee: ArchiveTee | None = None
-    if settings.relay_tee is not None:
-        tee = ArchiveTee(settings.relay_tee, dids or resolver)
-        running.push(tee.close)
-        running.keep(tee.run(), "tee")
-        running.registry.register(TeeCollector(tee))
+    tee = None if settings.relay_tee is None else _tee(running, settings.relay_tee, dids or resolver)
     relay = await Relay.open(
         RelayParts(
             path=settings.data / FILE,
@@ -108,6 +105,7 @@ async def crawl(
     running.keep(relay.stopped(), "relay")
     running.registry.register(RelayCollector(relay))
     running.registry.register(BackfillCollector(relay.backfills))
+    _show_queues(running, relay)
     for name, hosts in (("relay_crawl", settings.relay_crawl), ("relay_upstreams", settings.relay_upstreams)):
         for host in hosts:
             try:
@@ -115,6 +113,25 @@ async def crawl(
             except Refused as refused:
                 raise SettingsError(f"{name}: {refused.detail}. Change it: {where(name)}") from None
     return relay
+
+
+def _tee(running: Running, directory: Path, dids: DidResolver) -> ArchiveTee:
+    tee = ArchiveTee(directory, dids)
+    running.push(tee.close)
+    running.keep(tee.run(), "tee")
+    running.registry.register(TeeCollector(tee))
+    running.queue("relay_tee", lambda: tee.waiting_bytes, WAITING_BYTES, "bytes")
+    return tee
+
+
+def _show_queues(running: Running, relay: Relay) -> None:
+    under_way, repairs, unresolved = relay.lines, relay.resync, relay.strangers
+    running.queue("relay_under_way", lambda: under_way.messages, lines.ROOM)
+    running.queue("relay_under_way", lambda: under_way.size, lines.ROOM_BYTES, "bytes")
+    running.queue("relay_repairs", lambda: len(repairs), resync.ACCOUNTS_MAX)
+    running.queue("relay_repairs", lambda: repairs.held_bytes, resync.HELD_BYTES, "bytes")
+    running.queue("relay_unresolved", lambda: len(unresolved), strangers.ACCOUNTS_MAX)
+    running.queue("relay_unresolved", lambda: unresolved.held_bytes, strangers.HELD_BYTES, "bytes")
 
 
 async def _verifier(running: Running, processes: int) -> Verifier:

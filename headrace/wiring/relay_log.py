@@ -21,6 +21,7 @@ from ingest.log import FirehoseReader
 from ingest.log_kafka.firehose import KafkaFirehose
 from ingest.log_kafka.relay.log import KafkaRelayLog
 from ingest.log_kafka.relay.own_hosts import OwnHosts
+from ingest.log_kafka.relay.undecided import MAX_UNDECIDED
 from ingest.log_sqlite.log import SqliteLog
 from ingest.relay.left_below import catch_up_with
 from ingest.relay.own_accounts import OthersOnly
@@ -72,4 +73,5 @@ async def _clusters(running: Running, settings: Settings, dids: DidResolver) -> 
     running.push(log.close)
     running.keep(log.stopped(), "log")
     running.registry.register(RelayLogCollector(log))
+    running.queue("relay_undecided", lambda: log.undecided, MAX_UNDECIDED)
     return RelaysLog(log, firehose, OthersOnly(dids, lambda: own.names), own.names, log)

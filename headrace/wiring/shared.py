@@ -27,6 +27,7 @@ from headrace.metrics.calls import FetchCollector
 from headrace.metrics.identity import IdentityCollector
 from headrace.running import Running
 from headrace.settings import Settings
+from ingest.identity import plc_paced
 from ingest.identity.dns_txt import DnsTxt
 from ingest.identity.fetch import Fetcher
 from ingest.identity.handles import HandleResolver
@@ -109,6 +110,8 @@ def identity(
         plc, handles, fetcher, allow_localhost=settings.allow_private_addresses, dids=DIDS, kept=kept, mirror=mirror
     )
     running.push(resolver.close)
+    if isinstance(plc, PacedPlc):
+        running.queue("plc_directory", lambda: plc.waiting, plc_paced.MAX_WAITING)
     running.registry.register(FetchCollector(fetcher.fetches))
     running.registry.register(IdentityCollector(kept, plc if isinstance(plc, PacedPlc) else None, mirror))
     return resolver

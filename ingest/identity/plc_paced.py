@@ -37,6 +37,11 @@ class PacedPlc:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._failing = False
 
+    @property
+    def waiting(self) -> int:
+        """Questions that wait for their turn: at most MAX_WAITING, and those that have just given up."""
+        return len(self._waiting)
+
     async def submit(self, did: Did, op: Mapping[str, Any]) -> None:
         await self._plc.submit(did, op)
 

@@ -11,16 +11,17 @@ from typing import Any
 
 from ingest.relay.source import Source
 
-_ROOM = 4_096  # messages under way, of all sources together
-_ROOM_BYTES = 128 << 20
+ROOM = 4_096  # messages under way, of all sources together
+ROOM_BYTES = 128 << 20
 
 
 class Lines:
-    """`put` waits for room; `in_line` does not."""
+    """`put` waits for room; `in_line` does not. `messages` and `size` (bytes) are what is under way by `put`."""
 
     def __init__(self) -> None:
-        self._room = asyncio.Semaphore(_ROOM)
-        self._bytes = 0
+        self._room = asyncio.Semaphore(ROOM)
+        self.messages = 0
+        self.size = 0
         self._drained = asyncio.Event()
         self._last: dict[str, asyncio.Task[None]] = {}
         self._failure: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
@@ -58,19 +59,21 @@ class Lines:
             source.room.release()
             raise
         try:
-            while self._bytes and self._bytes + size > _ROOM_BYTES:
+            while self.size and self.size + size > ROOM_BYTES:
                 self._drained.clear()
                 await self._drained.wait()
         except BaseException:
             self._room.release()
             source.room.release()
             raise
-        self._bytes += size
+        self.size += size
+        self.messages += 1
 
         def leave(_: asyncio.Task[None]) -> None:
             source.room.release()
             self._room.release()
-            self._bytes -= size
+            self.size -= size
+            self.messages -= 1
             self._drained.set()
             if not self._failure.done():
                 done()

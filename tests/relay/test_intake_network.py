@@ -67,6 +67,8 @@ async def test_a_network_shows_what_another_ones_people_write(tmp_path: Path) ->
                 metrics = await response.text()
             assert 'headrace_relay_hosts{state="active"} 1.0' in metrics
             assert 'headrace_relay_messages_total{kind="commit",source="host"}' in metrics
+            assert 'headrace_queue_limit_entries{queue="relay_under_way"} 4096.0' in metrics
+            assert 'headrace_queue_entries{queue="log"} ' in metrics
     finally:
         here.kill()
         there.kill()

@@ -29,8 +29,8 @@ async def _nothing() -> None:
 async def test_who_stops_waiting_for_room_takes_none_with_it(
     monkeypatch: pytest.MonkeyPatch, of_all: int, of_bytes: int
 ) -> None:
-    monkeypatch.setattr(lines, "_ROOM", of_all)
-    monkeypatch.setattr(lines, "_ROOM_BYTES", of_bytes)
+    monkeypatch.setattr(lines, "ROOM", of_all)
+    monkeypatch.setattr(lines, "ROOM_BYTES", of_bytes)
     made, first, second, go_on = Lines(), source(1), source(1), asyncio.Event()
 
     async def long() -> None:
@@ -64,7 +64,7 @@ async def test_work_that_was_given_up_before_it_began_is_closed() -> None:
 async def test_a_host_cut_while_it_waits_for_room_is_read_again_from_what_it_waited_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "_ROOM", 2)
+    monkeypatch.setattr(lines, "ROOM", 2)
     people = People()
     async with Host(people) as host:
         members = [host.add(number) for number in range(1, 7)]

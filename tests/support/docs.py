@@ -73,7 +73,7 @@ _LABELS = {
     "generation": "`generation`: at most three",
     "request": "`request`: `produce`, `fetch`, `commit`, `group` or `other`",
     "access": "`access`: `read` or `write`",
-    "queue": "`queue`: one",
+    "queue": "`queue`: eight at most",
     "result": "`result`: `shown`, `unshown`, `unread` or `unwritten`",
     "setting": "`setting`: `kafka_ssl_ca`, `kafka_ssl_cert` or `cql_ssl_ca`",
     "table": "`table`: of views, at most thirteen",

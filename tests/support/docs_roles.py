@@ -14,7 +14,7 @@ from api.metrics import HttpMetrics
 from api.relay.jetstream import JetstreamMetrics
 from headrace.metrics.audit import AuditCollector
 from headrace.metrics.backfill import BackfillCollector
-from headrace.metrics.calls import FetchCollector, KafkaCollector, QueuesCollector, StoreCollector
+from headrace.metrics.calls import FetchCollector, KafkaCollector, StoreCollector
 from headrace.metrics.canary import CanaryMetrics
 from headrace.metrics.certificates import CertificatesCollector
 from headrace.metrics.cluster import DeriveCollector, FirehoseCollector, RoleCollector
@@ -23,6 +23,7 @@ from headrace.metrics.embedded import CommitMetrics
 from headrace.metrics.identity import IdentityCollector
 from headrace.metrics.pds import PdsCollector
 from headrace.metrics.process import LanesCollector, RiverCollector
+from headrace.metrics.queues import QueuesCollector
 from headrace.metrics.recent import RecentRowsCollector
 from headrace.metrics.relay import RelayCollector
 from headrace.metrics.relay_log import RelayLogCollector
@@ -72,17 +73,22 @@ def registries() -> dict[str, CollectorRegistry]:
     who = IdentityCollector(_kept, _directory, _mirror)
     room = DirectoryCollector(Path())
     store, broker, fetches = StoreCollector(lambda: _store), KafkaCollector(Requests()), FetchCollector(Timings())
-    queues = QueuesCollector({"log": (lambda: 0, 1)})
+    directory = _queues("plc_directory")
+    relays = _queues("plc_directory", "relay_undecided", "relay_under_way", "relay_repairs", "relay_unresolved")
+    for name in ("relay_under_way", "relay_repairs", "relay_unresolved", "relay_tee"):
+        relays.add(name, lambda: 0, 1, "bytes")
     made = {
         "canary": _registry(bare, room),
         "plc": _registry(bare, room),
-        "pds": _registry(asking, room, who, fetches, broker, queues, PdsCollector(_log, _pds)),
+        "pds": _registry(asking, room, who, fetches, broker, _queues("log", "plc_directory"), PdsCollector(_log, _pds)),
         "derive": _registry(bare, room, broker, DeriveCollector(_worker)),
         "process": _registry(
             bare, broker, LanesCollector(_runner), RiverCollector(_river), AuditCollector(_auditor), store
         ),
         "firehose": _registry(bare, broker, FirehoseCollector(_reader)),
-        "appview": _registry(asking, store, fetches, RecentRowsCollector(), IdentityCollector(None, _directory, None)),
+        "appview": _registry(
+            asking, store, fetches, RecentRowsCollector(), IdentityCollector(None, _directory, None), directory
+        ),
         "relay": _registry(
             *(
                 asking,
@@ -95,6 +101,7 @@ def registries() -> dict[str, CollectorRegistry]:
                 TeeCollector(_tee),
             ),
             RelayLogCollector(_relay_log),
+            relays,
         ),
     }
     CanaryMetrics(made["canary"], lambda: 0.0)
@@ -103,6 +110,13 @@ def registries() -> dict[str, CollectorRegistry]:
     JetstreamMetrics(made["relay"])
     for role in ("pds", "relay"):
         CommitMetrics(made[role])
+    return made
+
+
+def _queues(*names: str) -> QueuesCollector:
+    made = QueuesCollector()
+    for name in names:
+        made.add(name, lambda: 0, 1)
     return made
 
 

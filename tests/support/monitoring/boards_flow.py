@@ -261,6 +261,7 @@ VIEWS = Board(
                     "Share of what may wait; at the top whoever comes next waits, or is refused.",
                     "percentunit",
                     ("headrace_queue_entries / headrace_queue_limit_entries", "{{instance}} {{queue}}"),
+                    ("headrace_queue_bytes / headrace_queue_limit_bytes", "{{instance}} {{queue}}, bytes"),
                     steps=((0.5, WARNING), (0.9, BAD)),
                     top=1,
                 ),

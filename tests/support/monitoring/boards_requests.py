@@ -138,9 +138,15 @@ APPVIEW = Board(
                 ),
                 graph(
                     "Waiting for their turn",
-                    "Requests by kind: more are asked at once than are answered at once (requests_at_once).",
-                    "short",
-                    ("sum by (kind) (headrace_xrpc_requests_waiting)", "{{kind}}"),
+                    "Share of what may wait (requests_waiting) of each kind: more are asked at once than are answered"
+                    " at once (requests_at_once). At the top whoever comes next is turned away.",
+                    "percentunit",
+                    (
+                        "max by (kind) (headrace_xrpc_requests_waiting / headrace_xrpc_waiting_limit_requests)",
+                        "{{kind}}",
+                    ),
+                    steps=((0.5, WARNING), (0.9, BAD)),
+                    top=1,
                 ),
                 graph(
                     "Turned away",

@@ -84,6 +84,9 @@ async def serving(limits: Limits, *endpoints: Endpoint) -> AsyncIterator[aiohttp
             "headrace_xrpc_shed_requests_total", {"kind": kind, "reason": reason}
         )
         session.waiting = lambda kind: registry.get_sample_value("headrace_xrpc_requests_waiting", {"kind": kind})
+        session.may_wait = lambda kind: registry.get_sample_value(
+            "headrace_xrpc_waiting_limit_requests", {"kind": kind}
+        )
         yield session
     await runner.cleanup()
 
@@ -105,7 +108,7 @@ async def test_ten_times_what_fits_is_told_so_at_once_and_all_that_is_admitted_i
     async with serving(Limits(4, 8, 600.0), Endpoint(READ, slow)) as client:
         asking = [asyncio.create_task(read(client)) for _ in range(120)]
         await until(lambda: client.shed("views", "full") == 108)
-        assert (slow.inside, client.waiting("views")) == (4, 8)
+        assert (slow.inside, client.waiting("views"), client.may_wait("views")) == (4, 8, 8)
         slow.go.set()
         answers = Counter(await asyncio.gather(*asking))
 
