@@ -37,6 +37,7 @@ _NOT_SETTINGS = frozenset(
         "HEADRACE_DEVSTACK_CACHE",
         "HEADRACE_TEST_CQL",
         "HEADRACE_TEST_KAFKA",
+        "HEADRACE_TOOLS_CACHE",
         "HEADRACE_VECTORS",
     }
 )

@@ -218,6 +218,13 @@ def test_a_wrong_setting_is_refused_with_the_cure(  # noqa: PLR0917 - the cases'
         assert word in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["CI", "DEVSTACK_CACHE", "TEST_CQL", "TEST_KAFKA", "TOOLS_CACHE", "VECTORS"])
+def test_what_tests_are_told_is_no_setting_of_what_they_start(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"HEADRACE_{name}", "anything")
+
+    assert load({}) == Settings()
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="does not exist"):
         load({}, tmp_path / "absent.toml")
