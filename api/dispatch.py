@@ -2,8 +2,8 @@
 
 Order, as in the reference: method, parameters, authentication, input, rate limits, endpoint. Before anything is looked
 at a query waits for its turn, a procedure when its input is there; where nobody more may wait, nothing is looked at.
-HOT: `Dispatcher.xrpc` runs for every call. Does not own what endpoints do, what a token says (`api/auth.py`), what
-lexicons say (`schemas.lexicon`), nor routes beside /xrpc/ (`api/server.py`).
+HOT: `Dispatcher.xrpc` runs for every call. Does not own what endpoints do, how an answer is sent (`api/answer.py`),
+what a token says (`api/auth.py`), what lexicons say (`schemas.lexicon`), nor routes beside /xrpc/ (`api/server.py`).
 """
 
 from __future__ import annotations
@@ -11,32 +11,28 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable
-from typing import Any
 
-import orjson
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
-from multidict import CIMultiDict
 from prometheus_client import Counter, Histogram
 
 from api.admission import KINDS, Entrance, kind_of
+from api.answer import refuse, respond
 from api.appview.reader import AppViewReader
 from api.auth import Authenticator
 from api.body import read_input
-from api.errors import NAME_BY_STATUS, invalid_request, not_implemented, unavailable
+from api.errors import invalid_request, not_implemented, unavailable
 from api.fresh import Fresh
 from api.gate import Limits
 from api.metrics import HttpMetrics
 from api.proxy import check_proxy
-from api.xrpc import Answer, Auth, Ctx, Endpoint, Raw, Services
+from api.xrpc import Auth, Ctx, Endpoint, Services
 from ingest.pds.rate_limit import BY_METHOD, GLOBAL, RateLimiter, Rule
 from schemas.errors import Refused, XrpcError
 from schemas.lexicon import Catalogue, Method
 from schemas.syntax import Nsid
 
-_JSON = "application/json; charset=utf-8"
-_JSON_HEADERS: CIMultiDict[str] = CIMultiDict({"Content-Type": _JSON, "Access-Control-Allow-Origin": "*"})
 _VERBS = {"query": ("GET", "HEAD"), "procedure": ("POST",), "subscription": ("GET",)}
 _PREFIX = "/xrpc/"
 _BUSY_MAX = 4_096  # requests and subscriptions at once; each holds tens of KB
@@ -176,21 +172,21 @@ class Dispatcher:
                     since = fresh.since(viewer)
                     if since is not None:
                         ctx.services = services.since(since)
-            response = await self._respond(await endpoint.handle(ctx), ctx, request, limit)
+            response = await respond(await endpoint.handle(ctx), ctx, request, limit)
             status = response.status
         except XrpcError as error:
             status = error.status
-            response = _error(error, ctx, limit)
+            response = refuse(error, ctx, limit)
             if request.content.exception() is not None:
                 response.force_close()  # where the next request begins is not known
         except Refused as refused:
             status = 400
-            response = _error(invalid_request(refused.detail), ctx, limit)
+            response = refuse(invalid_request(refused.detail), ctx, limit)
         except (ConnectionError, BadHttpMessage):
             status = 499
             raise
         except Exception as error:  # noqa: BLE001 - the edge: logged whole, answered without a word of it
-            response = _error(_unexpected(error, nsid if route is not None else "unknown"), ctx, limit)
+            response = refuse(_unexpected(error, nsid if route is not None else "unknown"), ctx, limit)
         finally:
             self._busy -= 1
             if entered and route is not None:
@@ -228,48 +224,6 @@ class Dispatcher:
             raise XrpcError("RateLimitExceeded", "Rate Limit Exceeded", 429)
         return state.headers()
 
-    async def _respond(
-        self, answer: Answer, ctx: Ctx, request: web.BaseRequest, limit: dict[str, str] | None
-    ) -> web.StreamResponse:
-        if isinstance(answer, web.StreamResponse):
-            return answer
-        if isinstance(answer, Raw):
-            return await _raw(answer, ctx, request, limit)
-        headers = _JSON_HEADERS.copy()
-        if limit is not None:
-            headers.update(limit)
-        if ctx.headers_out is not None:
-            headers.update(ctx.headers_out)
-        if answer is None:
-            del headers["Content-Type"]
-            return web.Response(headers=headers)
-        return web.Response(body=answer if isinstance(answer, bytes) else orjson.dumps(answer), headers=headers)
-
-
-async def _raw(answer: Raw, ctx: Ctx, request: web.BaseRequest, limit: dict[str, str] | None) -> web.StreamResponse:
-    headers: dict[str, Any] = {"Access-Control-Allow-Origin": "*", "Content-Type": answer.content_type}
-    headers.update(limit or {})
-    headers.update(ctx.headers_out or {})
-    headers.update(answer.headers)
-    body = answer.body
-    if isinstance(body, bytes):
-        return web.Response(body=body, status=answer.status, headers=headers)
-    try:
-        # The first piece before the status: what fails at once is still answered as an error.
-        first = await anext(body, b"")
-        response = web.StreamResponse(status=answer.status, headers=headers)
-        await response.prepare(request)
-        if request.method != "HEAD":
-            await response.write(first)
-            async for piece in body:
-                await response.write(piece)
-        await response.write_eof()
-    finally:
-        close = getattr(body, "aclose", None)
-        if close is not None:
-            await close()
-    return response
-
 
 def _no_endpoint(nsid: str, route: _Route | None, method: str) -> XrpcError:
     if route is None:
@@ -284,20 +238,6 @@ def _unexpected(error: Exception, nsid: str) -> XrpcError:
     error_id = uuid.uuid4().hex
     _log.error("request failed", nsid=nsid, error_id=error_id, exc_info=error)
     return XrpcError("InternalServerError", f"Internal Server Error (id {error_id})", 500)
-
-
-def _error(error: XrpcError, ctx: Ctx | None, limit: dict[str, str] | None) -> web.Response:
-    headers: dict[str, str] = {"Content-Type": _JSON, "Access-Control-Allow-Origin": "*"}
-    headers.update(limit or {})
-    if ctx is not None:
-        headers.update(ctx.headers_out or {})
-    if error.status == 401:
-        admin = ctx is not None and ctx.nsid.startswith("com.atproto.admin.")
-        headers["WWW-Authenticate"] = 'Basic realm="admin"' if admin else "Bearer"
-    name = error.name or NAME_BY_STATUS.get(error.status, "InvalidRequest")
-    return web.Response(
-        body=orjson.dumps({"error": name, "message": error.message}), status=error.status, headers=headers
-    )
 
 
 def _identifier(ctx: Ctx) -> str:
