@@ -52,11 +52,17 @@ async def _raw(answer: Raw, ctx: Ctx, request: web.BaseRequest, limit: dict[str,
         first = await anext(body, b"")
         response = web.StreamResponse(status=answer.status, headers=headers)
         await response.prepare(request)
-        if request.method != "HEAD":
-            await response.write(first)
-            async for piece in body:
-                await response.write(piece)
-        await response.write_eof()
+        try:
+            if request.method != "HEAD":
+                await response.write(first)
+                async for piece in body:
+                    await response.write(piece)
+            await response.write_eof()
+        except Exception:
+            # An error behind what is sent already would be taken for a part of it: the client sees it cut off instead.
+            if request.transport is not None:
+                request.transport.abort()
+            raise
     finally:
         close = getattr(body, "aclose", None)
         if close is not None:

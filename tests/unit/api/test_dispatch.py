@@ -429,6 +429,30 @@ async def test_raw_answers_keep_type_status_and_headers() -> None:
         assert (got.content_type, got.headers["X-Piece"]) == ("application/vnd.ipld.car", "2")
 
 
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": "400"}], ids=["in chunks", "of a length"])
+@pytest.mark.parametrize("error", [RuntimeError("ours"), XrpcError("RepoNotFound", "gone meanwhile")])
+async def test_a_stream_that_fails_later_is_cut_off_and_nobody_takes_the_error_for_a_part_of_it(headers, error) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        raise error
+
+    async def car(_: Ctx) -> Answer:
+        return Raw("application/vnd.ipld.car", pieces(), headers)
+
+    got = bytearray()
+
+    async def read() -> None:
+        async with client.get(f"/xrpc/com.atproto.sync.getRepo?did={DID}") as response:
+            async for piece in response.content.iter_any():
+                got.extend(piece)
+
+    async with serving(endpoint("com.atproto.sync.getRepo", car)) as client:
+        with pytest.raises(aiohttp.ClientError):
+            await read()
+
+    assert b"one".startswith(got)
+
+
 async def test_a_stream_that_fails_at_once_is_still_an_error() -> None:
     async def pieces() -> AsyncIterator[bytes]:
         raise XrpcError("RepoNotFound", "Could not find repo for DID: x")
