@@ -2,8 +2,8 @@
 
 Every process that makes frames runs the whole plan, because a like names the CID of somebody else's post: posts are
 made here; of an account that is not its own a process draws what it must, and makes no records. Memory is bounded by
-the accounts and by windows of recent posts. Does not own keys, trees and frames (`repos.py`) nor the numbers
-(`model.py`).
+the accounts and by windows of recent posts. Does not own what posts say (`sayings.py`), keys, trees and frames
+(`repos.py`) nor the numbers (`model.py`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 from headrace.load.synthesis import model
 from headrace.load.synthesis.accounts import handle
+from headrace.load.synthesis.sayings import Sayings
 from headrace.load.synthesis.steps import Population, Post, Step, Window, Write
 from headrace.load.synthesis.streams import Weighted, quantile, slots, stream
-from headrace.load.synthesis.text import Words
 from schemas import cbor
 from schemas.cid import Cid
 from schemas.datetimes import from_micros
@@ -48,11 +48,10 @@ class Plan:
         self._mine = mine
         self._draw = stream(seed, "events")
         self._say = stream(seed, "texts")
-        self._words = Words(seed)
+        self._sayings = Sayings(seed, self._say)
         activity = stream(seed, "activity")
         self._who = Weighted([quantile(model.EVENTS_PER_ACCOUNT, activity()) for _ in range(accounts)])
         self._acts = slots(model.EVENT_MIX)
-        self._languages = slots(model.LANGUAGES)
         self._posts = Window(_POSTS)
         self._liked = Window(_LIKED)
         self._reposted = Window(_LIKED)
@@ -157,9 +156,8 @@ class Plan:
         return self._gate(account, time, "postgate", {"embeddingRules": [{"$type": f"{_POSTGATE}#disableRule"}]})
 
     def _profile(self, account: int, time: int) -> Step:
-        words = self._words.of("en")
-        said = " ".join(words[int(self._say() * len(words))] for _ in range(6))
-        profile = {"$type": "app.bsky.actor.profile", "displayName": self._called(account), "description": said}
+        said = {"displayName": self._called(account), "description": self._sayings.description()}
+        profile = {"$type": "app.bsky.actor.profile", **said}
         return Step(time, account, (Write("app.bsky.actor.profile/self", {**profile, "createdAt": _text(time)}),))
 
     def _status(self, account: int, time: int) -> Step:
@@ -245,31 +243,14 @@ class Plan:
         return Step(time, account, (Write(f"app.bsky.feed.{name}/{post.rkey}", record),))
 
     def _say_it(self, account: int, time: int, parent: Post | None) -> Step:
-        say = self._say
-        language = self._languages[int(say() * len(self._languages))]
-        words = self._words.of(language)
-        count = len(words)
-        said = [words[int(say() * count)] for _ in range(quantile(model.WORDS, say()))]
-        record: dict[str, Any] = {"$type": "app.bsky.feed.post"}
-        if language not in {"none", "other"}:
-            record["langs"] = [language]
-        chance = say() * 1_000
-        if chance < model.LINKS:
-            url = f"https://example.com/{int(say() * 100_000)}"
-            record["facets"] = [_facet(said, url, {"$type": "app.bsky.richtext.facet#link", "uri": url})]
-        elif chance < model.LINKS + model.MENTIONS:
-            other = self._popular(say())
-            mention = {"$type": "app.bsky.richtext.facet#mention", "did": self._dids[other]}
-            name = self._named(other) if self._named else handle(other, self._renamed.get(other, 0))
-            record["facets"] = [_facet(said, f"@{name}", mention)]
-        record["text"] = " ".join(said)
+        record = self._sayings.post(self._mentioned)
         root, depth = None, 0
         if parent is not None:
             root, depth = parent.root or parent, parent.depth + 1
             record["reply"] = {"root": self._strong(root), "parent": self._strong(parent)}
             self._answered.add(parent)
-        if say() * 1_000 < model.QUOTES:
-            quoted = self._posts.recent(say())
+        if self._say() * 1_000 < model.QUOTES:
+            quoted = self._posts.recent(self._say())
             if quoted is not None:
                 record["embed"] = {"$type": "app.bsky.embed.record", "record": self._strong(quoted)}
         record["createdAt"] = _text(time)
@@ -293,19 +274,16 @@ class Plan:
     def _called(self, number: int) -> str:
         return self._named(number).partition(".")[0].title() if self._named else f"Account {number}"
 
+    def _mentioned(self) -> tuple[str, str]:
+        other = self._popular(self._say())
+        return self._dids[other], self._named(other) if self._named else handle(other, self._renamed.get(other, 0))
+
     def _popular(self, u: float) -> int:
         """An account, the lower its number the likelier: followers have a heavy tail."""
         return int(u * u * u * self._population.accounts)
 
 
 _POSTGATE = "app.bsky.feed.postgate"
-
-
-def _facet(said: list[str], word: str, feature: dict[str, str]) -> dict[str, Any]:
-    """Put a word at the end and say what it is."""
-    said.append(word)
-    end = len(" ".join(said).encode())
-    return {"index": {"byteStart": end - len(word.encode()), "byteEnd": end}, "features": [feature]}
 
 
 def _text(time: int) -> str:
