@@ -8,7 +8,7 @@
    finds another instance under its name in the `pds` topic stops for good.
 4. Checkpoints are published as the offsets of the group `<cluster>.pds.<name>`: truncation must not pass them.
 
-Does not own transactions, heads and folding (the files beside it), nor accounts and repos (`ingest.pds`).
+Does not own transactions, heads, folding and recovery (the files beside it), nor accounts and repos (`ingest.pds`).
 """
 
 from __future__ import annotations
@@ -24,24 +24,23 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from ingest.log import Appended, Follower, Head, LogAwayError, Reason, Value
+from ingest.log import Appended, Follower, Head, Reason, Value
 from ingest.log_kafka.client import KafkaSettings
-from ingest.log_kafka.pds.fold import fold, read_back, values
+from ingest.log_kafka.pds.fold import read_back, values
 from ingest.log_kafka.pds.heads import OwnHeads
-from ingest.log_kafka.pds.instance import Instance, ReplacedError
+from ingest.log_kafka.pds.instance import Instance
 from ingest.log_kafka.pds.read import ShardReader
+from ingest.log_kafka.pds.recovery import Recovery
 from ingest.log_kafka.pds.registry import checkpoint_group
 from ingest.log_kafka.pds.rejections import Rejections
-from ingest.log_kafka.pds.txn import OutcomeUnknownError, Transactions
-from ingest.log_kafka.pds.writer import Batch, Writer
+from ingest.log_kafka.pds.txn import Transactions
+from ingest.log_kafka.pds.writer import Writer
 from schemas import tracing
 from schemas.entries import Entry
 from schemas.entry_codec import decode
 from schemas.syntax import Did
-from schemas.topics import COMMITS, shard_of
+from schemas.topics import COMMITS
 
-SETTLE_SECONDS = 30.0
-_BACKOFF_SECONDS = 0.5
 _ENDS_SECONDS = 1.0
 
 _log = structlog.get_logger()
@@ -62,13 +61,9 @@ class KafkaPdsLog:
         self._txns = Transactions(settings, name, heads.complete)
         self._shards = shards
         self._instance = Instance(settings, name, self._txns)
-        self._ends = [0] * shards
-        """By shard, the offset up to which our entries are in heads, and with the follower."""
-        self._lost_before = [0] * shards
-        """By shard, the offset up to which `commits` was truncated before it was read here."""
-        self._unsure: set[Did] = set()
-        self._replaced = False
-        self._known = asyncio.Condition()
+        self._recovery = Recovery(
+            name, heads, commits=commits, instance=self._instance, shards=shards, replay=self._replay
+        )
         self._follower: Follower | None = None
         self._stack = contextlib.AsyncExitStack()
         self.rejections = Rejections(settings, heads, self._refused)
@@ -102,7 +97,7 @@ class KafkaPdsLog:
             log = cls(settings, name, shards, heads, commits)
             stack.push_async_callback(log._txns.close)
             await log._instance.register(domains, host)
-            await log._catch_up()
+            await log._recovery.catch_up()
             log._writer = Writer(
                 log._txns,
                 heads,
@@ -110,7 +105,7 @@ class KafkaPdsLog:
                 shards=shards,
                 group=checkpoint_group(settings, name),
                 now=now,
-                recover=log._recover,
+                recover=log._recovery.settle,
                 checkpoints=log._checkpoints,
                 committed=committed,
             )
@@ -142,7 +137,7 @@ class KafkaPdsLog:
 
     async def host(self, dids: Collection[Did]) -> None:
         """Heads that are not here, or may be too old to go on from, are read back: a pass over `records`."""
-        wanted = [did for did in dids if not self._heads.known(did) or self._is_lost(did)]
+        wanted = [did for did in dids if not self._heads.known(did) or self._recovery.is_lost(did)]
         if wanted:
             _log.warning("heads are not known here: reading them back", accounts=len(wanted))
             self._heads.put(await read_back(self._settings, self._shards, wanted), {})
@@ -151,15 +146,7 @@ class KafkaPdsLog:
         return self._heads.get(did)
 
     async def settled(self, did: Did) -> None:
-        if did not in self._unsure:
-            return
-        try:
-            async with asyncio.timeout(SETTLE_SECONDS), self._known:
-                await self._known.wait_for(lambda: did not in self._unsure or self._replaced)
-        except TimeoutError as late:
-            raise LogAwayError("absent", f"the log has not told of {did}; try again later") from late
-        if self._replaced:
-            raise LogAwayError("absent", "this process was replaced by another, and ends")
+        await self._recovery.settled(did)
 
     async def values(self, dids: Collection[Did]) -> AsyncIterator[list[Value]]:
         heads = {did: self._heads.get(did) for did in dids}
@@ -174,7 +161,7 @@ class KafkaPdsLog:
         return self._shards
 
     def commits_end(self, shard: int) -> int:
-        return self._ends[shard] if self._writer.away else self._heads.complete[shard]
+        return self._recovery.ends[shard] if self._writer.away else self._heads.complete[shard]
 
     async def read_commits(self, shard: int, after: int, limit: int) -> list[tuple[int, Entry]]:
         found: list[tuple[int, Entry]] = []
@@ -228,68 +215,7 @@ class KafkaPdsLog:
     async def close(self) -> None:
         await self._stack.aclose()
 
-    # --- the start ---
-
-    async def _catch_up(self) -> None:
-        """After the fence: what is in now is all that the former process can ever have been told of."""
-        begins, ends = await self._commits.begins(), await self._commits.ends()
-        if self._heads.fresh:
-            self._heads.put({}, dict(enumerate(ends)))
-            return
-        for shard, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-            complete = self._heads.complete[shard]
-            if complete < begin:
-                self._lost_before[shard] = begin
-            async for page in self._commits.read(shard, max(begin, complete), end):
-                accepted, heads = fold(self._heads, self._name, page)
-                self._heads.put(heads, {shard: page[-1].offset}, time=_newest(accepted))
-            self._heads.put({}, {shard: max(complete, end)})
-
-    def _is_lost(self, did: Did) -> bool:
-        return self._lost_before[shard_of(did, self._shards)] > 0
-
     # --- what goes wrong ---
-
-    async def _recover(self, batch: Batch, error: OutcomeUnknownError) -> None:
-        """Settle an unknown outcome, however long it takes. Raises ReplacedError."""
-        self._ends = list(self._heads.complete)
-        self._unsure |= batch.dids
-        fenced, tries = error.fenced, 0
-        while True:
-            try:
-                await self._instance.restart(polite=fenced)
-                await self._settle(batch.shards)
-                break
-            except ReplacedError:
-                async with self._known:
-                    self._replaced = True
-                    self._known.notify_all()
-                raise
-            except (KafkaError, OSError, TimeoutError, LogAwayError) as away:
-                fenced = False
-                if tries % 20 == 0:
-                    _log.critical("the log is away: writes are refused", cause=repr(away), tries=tries)
-                tries += 1
-                await asyncio.sleep(_BACKOFF_SECONDS)
-        async with self._known:
-            self._unsure.clear()
-            self._known.notify_all()
-        _log.warning("the unknown outcome is settled", accounts=len(batch.dids))
-
-    async def _settle(self, shards: Collection[int]) -> None:
-        """Read what lies beyond what is known, and tell the follower of what is ours."""
-        ends = await self._commits.ends()
-        for shard in shards:
-            found: list[tuple[int, Entry]] = []
-            after, end = self._heads.complete[shard], ends[shard]
-            heads: dict[Did, Head] = {}
-            async for page in self._commits.read(shard, after, end):
-                accepted, more = fold(self._heads, self._name, page, heads)
-                found += accepted
-                heads = more
-            self._heads.put(heads, {shard: max(after, end)}, time=_newest(found))
-            if found and self._follower is not None:
-                await self._follower.replay(found)
 
     async def _refused(self, did: Did) -> None:
         """The log refused an entry of ours that we accepted: our head of the account is wrong."""
@@ -300,6 +226,10 @@ class KafkaPdsLog:
         if self._follower is not None:
             await self._follower.reread(did)
         self._writer.closed.discard(did)
+
+    async def _replay(self, found: Sequence[tuple[int, Entry]]) -> None:
+        if self._follower is not None:
+            await self._follower.replay(found)
 
     # --- checkpoints ---
 
@@ -315,7 +245,3 @@ class KafkaPdsLog:
         found = {} if self._follower is None else self._follower.checkpoints()
         topic = self._settings.topic(COMMITS)
         return {TopicPartition(topic, shard): min(offset, complete[shard]) for shard, offset in found.items()}
-
-
-def _newest(entries: Sequence[tuple[int, Entry]]) -> int:
-    return max((entry.time for _, entry in entries), default=0)

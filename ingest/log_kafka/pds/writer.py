@@ -8,7 +8,7 @@
    before anything is taken again. Whoever was replaced stops there, for good.
 4. A transaction of checkpoints alone goes out when there is nothing else: by it, who was replaced learns of it.
 
-Does not own the judgement (`ingest.verdict`), the heads' file, nor what a recovery does (`ingest.log_kafka.pds.log`).
+Does not own the judgement (`ingest.verdict`), the heads' file, nor what a recovery does (`recovery.py`).
 """
 
 from __future__ import annotations
