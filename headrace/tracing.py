@@ -21,7 +21,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from schemas.tracing import MOST, Attributes
 
@@ -84,6 +84,21 @@ class OtlpTracer:
         try:
             with trace.use_span(found, record_exception=False, set_status_on_exception=False):
                 yield OtlpSpan(found)
+        except BaseException as error:
+            _fail(found, error)
+            raise
+        finally:
+            found.end()
+
+    @contextmanager
+    def call(self, name: str, attributes: Attributes | None = None) -> Iterator[None]:
+        if self.ids() is None:
+            yield
+            return
+        found = self._tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes)
+        try:
+            with trace.use_span(found, record_exception=False, set_status_on_exception=False):
+                yield
         except BaseException as error:
             _fail(found, error)
             raise

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Protocol
 
 HEADER: Final = "traceparent"  # of a Kafka message and of an HTTP request
 FRESH_MILLIS: Final = 600_000  # an older entry is read again (a rebuild): its trace is over
 MOST: Final = 32  # entries of one batch whose traces go on
+NO_TRACES: Final[Mapping[int, bytes]] = {}
+"""By the offset of an entry, what goes along with what follows from it: nothing."""
+_NO_CALL: Final[AbstractContextManager[None]] = nullcontext()
 _PARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-01", re.ASCII)
 
 Attributes = Mapping[str, str | int]
@@ -49,6 +52,10 @@ class Tracer(Protocol):
         """
         ...
 
+    def call(self, name: str, attributes: Attributes | None = None) -> AbstractContextManager[None]:
+        """What a client is asked for, within what is current; no span where nothing is, which would be a trace."""
+        ...
+
     def ids(self) -> tuple[str, str] | None:
         """Trace and span that are current here, in hexadecimal, if somebody looks."""
         ...
@@ -61,6 +68,11 @@ def install(tracer: Tracer | None) -> None:
     """Once, before anything is started; None takes it out again."""
     global TRACER  # noqa: PLW0603 - like a crash point: a process is traced or it is not
     TRACER = tracer
+
+
+def call(name: str, attributes: Attributes | None = None) -> AbstractContextManager[None]:
+    """`Tracer.call`, if there is a tracer. `attributes` are made by who calls, also where there is none."""
+    return _NO_CALL if TRACER is None else TRACER.call(name, attributes)
 
 
 def parent_of(headers: Iterable[tuple[str, bytes | None]], timestamp: int, now: int) -> bytes | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from schemas import crash
+from schemas import crash, tracing
 from schemas.errors import InvariantError
 from schemas.timings import Timings
 from views.cql import lookup, text
@@ -89,10 +89,16 @@ class ScyllaStore:
         return self._session.repeated
 
     async def _read(self, statements: Sequence[Any]) -> list[list[Row]]:
-        return await self.reads.of(self._session.run(statements))
+        if tracing.TRACER is None:
+            return await self.reads.of(self._session.run(statements))
+        with tracing.call("cql read", {"db.operation.batch.size": len(statements)}):
+            return await self.reads.of(self._session.run(statements))
 
     async def _write(self, statements: Sequence[Any]) -> list[list[Row]]:
-        return await self.writes.of(self._session.run(statements))
+        if tracing.TRACER is None:
+            return await self.writes.of(self._session.run(statements))
+        with tracing.call("cql write", {"db.operation.batch.size": len(statements)}):
+            return await self.writes.of(self._session.run(statements))
 
     async def get_many(self, table: Table, keys: Sequence[Key]) -> list[Row | None]:
         if not keys:

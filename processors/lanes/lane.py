@@ -11,7 +11,7 @@ Does not own where messages come from, nor when a lane opens and closes.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Coroutine, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from processors.decode import Decoder
@@ -23,6 +23,7 @@ from processors.plan import Plan
 from schemas import crash
 from schemas.errors import InvariantError
 from schemas.topics import EDGES, FANOUT, RECORDS
+from schemas.tracing import NO_TRACES
 from views.overlay_versioned import VersionedOverlay
 from views.store import Batch, Progress, Store
 from views.view import FanoutSettings
@@ -34,8 +35,8 @@ _NEXT_HOP = {RECORDS: EDGES, EDGES: FANOUT}
 
 
 class Hops(Protocol):
-    async def send(self, messages: Sequence[Onward]) -> None:
-        """(hop, shard, value): all durable, in order within each shard, when it returns.
+    async def send(self, messages: Sequence[Onward], traces: Mapping[int, bytes] = NO_TRACES) -> None:
+        """All durable, in order within each shard, when it returns; a trace goes along with what follows from it.
 
         Raises otherwise; then of each shard a beginning of the messages is there, without holes.
         """
@@ -95,6 +96,8 @@ class Lane:
         """Messages taken, ever; `repeated` came again after they had been saved."""
         self.repeated = 0
         self.batches = 0
+        self.busy = 0.0
+        """Seconds of batches, ever, as who runs it tells: what is left of a second the lane had nothing to do."""
 
     async def open(self) -> int:
         """Take the shard; returns the offset up to which the lane is complete: read on from there."""
@@ -145,10 +148,10 @@ class Lane:
         """Up to which messages were taken, saved or held back: what follows is wanted next."""
         return self._held_back[-1].offset if self._held_back else self.offset
 
-    async def take(self, messages: Sequence[Message]) -> None:
+    async def take(self, messages: Sequence[Message], traces: Mapping[int, bytes] = NO_TRACES) -> None:
         """One batch, durable when it returns; held back while it does not hold all that a predecessor had in hand.
 
-        What was saved before is left out.
+        What was saved before is left out. `traces`: by offset, what goes along with what the batch sends on.
         """
         fresh = self._fresh(messages, self.given)
         fresh, self._held_back = self._held_back + fresh, []
@@ -156,7 +159,7 @@ class Lane:
             if fresh[-1].offset < self._reached:
                 self._held_back = fresh
                 return
-            if await self._take(fresh):
+            if await self._take(fresh, traces):
                 break
             fresh = self._fresh(fresh, self.offset)
         self.entries += len(fresh)
@@ -168,7 +171,7 @@ class Lane:
         self.repeated += len(messages) - len(fresh)
         return fresh
 
-    async def _take(self, messages: Sequence[Message]) -> bool:
+    async def _take(self, messages: Sequence[Message], traces: Mapping[int, bytes]) -> bool:
         """False when some of it had been taken by somebody else, and nothing has been done."""
         overlay = VersionedOverlay(self._known)
         onward = await self.stage.take(messages, overlay)
@@ -176,17 +179,17 @@ class Lane:
             return False
         crash.point("lane.before_send")
         reaching = messages[-1].offset if self.topic == RECORDS and len(messages) > 1 else None
-        await self._announce(onward, reaching)
+        await self._announce(onward, reaching, traces)
         crash.point("lane.after_send")
         await self._save(overlay.batch(), messages[-1].offset)
         self._known.learn(overlay)
         return True
 
-    async def _announce(self, onward: Sequence[Onward], reached: int | None) -> None:
+    async def _announce(self, onward: Sequence[Onward], reached: int | None, traces: Mapping[int, bytes]) -> None:
         """Before the first row both are durable; in which order they come to be makes no difference."""
         asked: list[Coroutine[Any, Any, None]] = []
         if onward:
-            asked.append(self._hops.send(onward))
+            asked.append(self._hops.send(onward, traces))
         if reached is not None:
             asked.append(self._store.reach(self.topic, self.shard, reached))
         await together(*asked)
@@ -224,5 +227,5 @@ class Lane:
         self._told, self._told_at = vector, time.monotonic()
         if hop is not None and any(vector):
             value = encode_watermark(Watermark(self.shard, vector))
-            await self._hops.send([(hop, shard, value) for shard in range(self._shards)])
+            await self._hops.send([(hop, shard, value, 0) for shard in range(self._shards)])
             crash.point("lane.after_watermark")

@@ -72,7 +72,9 @@ class LaneLoop:
                     await lane.take(messages)
                 else:
                     await _traced(tracing.TRACER, lane, messages)
-                rest = begun + _APART_SECONDS - time.monotonic()
+                done = time.monotonic()
+                lane.busy += done - begun
+                rest = begun + _APART_SECONDS - done
             else:
                 position = 0 if settled else await self._source.position()
                 await lane.idle(position)
@@ -85,8 +87,11 @@ class LaneLoop:
 async def _traced(tracer: tracing.Tracer, lane: Lane, messages: list[Message]) -> None:
     """The batch as a part of the traces that its messages carry, a few of them."""
     now = time.time_ns() // 1_000_000
-    found = (tracing.parent_of(message.headers, message.timestamp, now) for message in messages if message.headers)
-    parents = [parent for parent in found if parent is not None]
+    parents = {
+        message.offset: parent
+        for message in messages
+        if message.headers and (parent := tracing.parent_of(message.headers, message.timestamp, now)) is not None
+    }
     if not parents:
         await lane.take(messages)
         return
@@ -94,5 +99,6 @@ async def _traced(tracer: tracing.Tracer, lane: Lane, messages: list[Message]) -
         "messaging.destination.partition.id": str(lane.shard),
         "messaging.batch.message_count": len(messages),
     }
-    with tracer.batch(f"lane {lane.topic}", parents, about):
-        await lane.take(messages)
+    with tracer.batch(f"lane {lane.topic}", list(parents.values()), about) as onward:
+        traces = {offset: onward[parent] for offset, parent in parents.items() if parent in onward}
+        await lane.take(messages, traces)

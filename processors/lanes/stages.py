@@ -35,7 +35,7 @@ from views.view import Edge, Fan, FanoutSettings
 
 _TURN_SECONDS = 0.002
 
-Onward = tuple[str, int, bytes]  # hop, shard, value
+Onward = tuple[str, int, bytes, int]  # hop, shard, value, offset of the message it follows from (0: of none)
 
 
 class Message(NamedTuple):
@@ -116,7 +116,9 @@ class IndexStage:
                 raise ProjectionError(RECORDS, self._shard, entry.offset, error) from error
             await turns.breathe()
         shards = self._shards
-        return [(EDGES, shard_of(authority(edge.subject), shards), encode_edge(edge)) for edge in step.messages]
+        return [
+            (EDGES, shard_of(authority(edge.subject), shards), encode_edge(edge), edge.src[2]) for edge in step.messages
+        ]
 
     def _entries(self, messages: Sequence[Message]) -> list[Derived]:
         entries: list[Derived] = []
@@ -229,7 +231,7 @@ class EdgesStage(_HopStage):
         return onward
 
     def _send(self, shard: int, fan: Fan) -> None:
-        self._onward.append((FANOUT, shard, encode_fan(fan)))
+        self._onward.append((FANOUT, shard, encode_fan(fan), fan.src[2]))
 
     def vector(self, offset: int) -> tuple[int, ...]:  # noqa: ARG002 - of `records`, not of the hop
         return self.watermarks.of_senders(self._shards)

@@ -34,11 +34,11 @@ MUTANTS: Final = (
     Mutant(
         "before-images are written before the onward messages are acknowledged",
         "processors/lanes/lane.py",
-        "        await self._announce(onward, reaching)\n",
+        "        await self._announce(onward, reaching, traces)\n",
         "        early = overlay.batch()\n"
         "        early.vector = {(self.topic, self.shard): self.offset}\n"
         "        await self._store.apply(early)\n"
-        "        await self._announce(onward, reaching)\n",
+        "        await self._announce(onward, reaching, traces)\n",
         LANES,
     ),
     Mutant(
@@ -51,9 +51,9 @@ MUTANTS: Final = (
     Mutant(
         "a batch is saved before it is sent",
         "processors/lanes/lane.py",
-        '        await self._announce(onward, reaching)\n        crash.point("lane.after_send")\n',
+        '        await self._announce(onward, reaching, traces)\n        crash.point("lane.after_send")\n',
         "        await self._save(overlay.batch(), messages[-1].offset)\n"
-        "        if onward:\n            await self._announce(onward, reaching)\n"
+        "        if onward:\n            await self._announce(onward, reaching, traces)\n"
         "            return True\n",
         LANE,
     ),

@@ -17,6 +17,7 @@ from processors.plan import Plan
 from schemas import records_codec
 from schemas.lexicon import load
 from schemas.topics import EDGES, FANOUT, RECORDS
+from schemas.tracing import NO_TRACES
 from views import ALL
 from views.cql.order import Partitions, waves
 from views.store import Batch, Progress
@@ -114,8 +115,8 @@ class MemoryHops:
         self.doubled = doubled
         self.die: int | None = None
 
-    async def send(self, messages) -> None:
-        for hop, shard, value in messages:
+    async def send(self, messages, traces=NO_TRACES) -> None:  # noqa: ARG002 - nobody looks
+        for hop, shard, value, _ in messages:
             if self.die is not None:
                 self.die -= 1
                 if self.die < 0:

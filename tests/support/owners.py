@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any
 
 from processors.lanes.lane import Lane
+from schemas.tracing import NO_TRACES
 from tests.support.lane_rig import Killed, MemoryHops, Rig, Torn
 from views.cql.order import waves
 from views.store import Batch, Progress
@@ -114,11 +115,11 @@ class TurnedStore(Torn):
 class TurnedHops(MemoryHops):
     turns: Turns | None = None
 
-    async def send(self, messages: Any) -> None:
+    async def send(self, messages: Any, traces: Mapping[int, bytes] = NO_TRACES) -> None:
         for message in messages:
             if self.turns is not None:
                 await self.turns.wait()
-            await super().send([message])
+            await super().send([message], traces)
 
 
 async def overlap(rig: Rig, topic: str, shard: int, *, owners: int, sizes: Sequence[int]) -> Turns:

@@ -257,29 +257,11 @@ class Lane:
 
     async def _transact(self, batch: Batch, traced: Mapping[int, bytes | None] | None = None) -> None:
         """HOT: all of a batch, or nothing. `traced`: by its place in the batch, what goes along with a record."""
-        producer, state, shard = self._producer, self._state, self._shard
-        assert producer is not None
+        state = self._state
         assert state is not None
-        topic = self._settings.topic
-        point("derive.before_send")
-        await producer.begin_transaction()
-        sent = [heard(await producer.send(topic(FIREHOSE), value=value, partition=0)) for value in batch.firehose]
-        for key, rejection in batch.rejections:
-            sent.append(heard(await producer.send(topic(REJECTIONS), key=key, value=rejection, partition=0)))
-        messages = batch.messages()
-        for at, header in (traced or {}).items():
-            if header is not None:
-                key, value, headers = messages[at]
-                messages[at] = (key, value, [*headers, (tracing.HEADER, header)])
-        for key, value, headers in messages:
-            sent.append(heard(await producer.send(topic(RECORDS), value, key, shard, headers=headers)))
-        at = [(await future).offset + 1 for future in sent][-1]
+        with tracing.call("kafka transaction"):
+            at = await self._commit(batch, traced or {})
         place = batch.place
-        offsets = {self._commits: OffsetAndMetadata(batch.needed, f"done={place.done} n={place.n}")}
-        await producer.send_offsets_to_transaction(offsets, derive_group(self._settings))
-        point("derive.before_commit_txn")
-        await producer.commit_transaction()
-        point("derive.after_commit_txn")
         state.take(batch.changed, place, at)
         self.place = place
         self._committed_at = monotonic()
@@ -289,6 +271,32 @@ class Lane:
         counts.rejected.update(batch.rejected)
         if place.began:
             point("derive.mid_expansion_txn")
+
+    async def _commit(self, batch: Batch, traced: Mapping[int, bytes | None]) -> int:
+        """The offset of the batch's place in `records`."""
+        producer, shard = self._producer, self._shard
+        assert producer is not None
+        topic = self._settings.topic
+        point("derive.before_send")
+        await producer.begin_transaction()
+        sent = [heard(await producer.send(topic(FIREHOSE), value=value, partition=0)) for value in batch.firehose]
+        for key, rejection in batch.rejections:
+            sent.append(heard(await producer.send(topic(REJECTIONS), key=key, value=rejection, partition=0)))
+        messages = batch.messages()
+        for number, header in traced.items():
+            if header is not None:
+                key, value, headers = messages[number]
+                messages[number] = (key, value, [*headers, (tracing.HEADER, header)])
+        for key, value, headers in messages:
+            sent.append(heard(await producer.send(topic(RECORDS), value, key, shard, headers=headers)))
+        at: int = [(await future).offset + 1 for future in sent][-1]
+        place = batch.place
+        offsets = {self._commits: OffsetAndMetadata(batch.needed, f"done={place.done} n={place.n}")}
+        await producer.send_offsets_to_transaction(offsets, derive_group(self._settings))
+        point("derive.before_commit_txn")
+        await producer.commit_transaction()
+        point("derive.after_commit_txn")
+        return at
 
     def _source(self, message: ConsumerRecord) -> Source:
         pds = dict(message.headers).get(PDS_HEADER)

@@ -29,12 +29,12 @@ from ingest.log_kafka.pds.heads import OwnHeads
 from ingest.log_kafka.pds.txn import OutcomeUnknownError, Outgoing, Transactions
 from ingest.next_head import next_head
 from ingest.verdict import Reject, accept
+from schemas import tracing
 from schemas.entries import Entry
 from schemas.entry_codec import encode
 from schemas.errors import InvariantError
 from schemas.syntax import Did
 from schemas.topics import COMMITS, shard_of
-from schemas.tracing import HEADER as TRACE_HEADER
 
 GATHER = 0.003
 HEARTBEAT = 2.0
@@ -191,12 +191,19 @@ class Writer:
             if not batch.messages and not offsets:
                 return
             begun = monotonic()
-            places = await self._txns.commit(batch.messages, self._group, offsets)
+            places = await self._commit(batch, offsets)
         except OutcomeUnknownError as error:
             await self._lose(batch, error)
             return
         self._last = monotonic()
         self._settle(batch, [place + 1 for place in places], self._last - begun)
+
+    async def _commit(self, batch: Batch, offsets: Mapping[TopicPartition, int]) -> list[int]:
+        commit = self._txns.commit(batch.messages, self._group, offsets)
+        if tracing.TRACER is None or not (traces := [group.trace for group in batch.groups if group.trace is not None]):
+            return await commit
+        with tracing.TRACER.batch("kafka transaction", traces, {"messaging.batch.message_count": len(batch.messages)}):
+            return await commit
 
     def _judged(self) -> Batch:
         batch, size = Batch(), 0
@@ -206,7 +213,7 @@ class Writer:
             if group.future.done():  # its appender was cancelled
                 continue
             heads: dict[Did, Head | None] = {}
-            headers = self._headers if group.trace is None else [*self._headers, (TRACE_HEADER, group.trace)]
+            headers = self._headers if group.trace is None else [*self._headers, (tracing.HEADER, group.trace)]
             messages, times = [], []
             try:
                 for did, shard, entry in zip(group.dids, group.shards, group.entries, strict=True):

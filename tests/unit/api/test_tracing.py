@@ -48,6 +48,26 @@ def test_spans_lie_in_each_other_and_arrive_where_they_are_sent(here: Collector)
     assert tracer.ids() is None
 
 
+def test_a_call_lies_in_what_is_looked_at_and_begins_nothing_by_itself(here: Collector) -> None:
+    tracer = tracer_to(here)
+    with tracer.call("nobody asked"):
+        assert tracer.ids() is None
+    with tracer.batch("lane", [PARENT]), pytest.raises(ValueError, match="secret"), tracer.call("cql read", {"n": 2}):
+        raise ValueError("a secret")
+    tracer.close()
+
+    called, lane = here.spans
+    assert (called.name, called.parent, called.failed, called.about) == ("cql read", lane.id, True, {"n": 2})
+    assert (lane.name, lane.failed) == ("lane", False)
+    assert "secret" not in str(here.spans)
+
+
+def test_without_a_tracer_a_call_is_nothing() -> None:
+    assert tracing.TRACER is None
+    with tracing.call("cql read", {"n": 2}) as found:
+        assert found is None
+
+
 def test_a_batch_goes_on_with_each_of_its_traces_and_links_them(here: Collector) -> None:
     tracer = tracer_to(here)
     with tracer.batch("derive", [PARENT, OTHER, PARENT], {"n": 3}) as onward:

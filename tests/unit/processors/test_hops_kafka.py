@@ -6,27 +6,29 @@ import asyncio
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from processors.lanes.hops_kafka import KafkaHops, SendFailedError
+from schemas.tracing import HEADER
 
 TOPICS = {"edges": "c.edges.g1"}
-MESSAGES = [("edges", shard, f"{shard}{n}".encode()) for n in range(5) for shard in range(2)]
+MESSAGES = [("edges", shard, f"{shard}{n}".encode(), n) for n in range(5) for shard in range(2)]
 
 
-class Builder:
+class Builder(BatchBuilder):
     """Holds two messages."""
 
     def __init__(self):
+        super().__init__(1 << 20, 0, is_transactional=False)
         self.values = []
+        self.headers = {}
 
-    def append(self, *, key, value, timestamp):  # noqa: ARG002 - the client's
+    def append(self, *, key, value, timestamp, headers):
         if len(self.values) == 2:
             return None
         self.values.append(value)
-        return True
-
-    def close(self):
-        pass
+        self.headers[value] = headers
+        return super().append(key=key, value=value, timestamp=timestamp, headers=headers)
 
 
 class Producer:
@@ -34,6 +36,7 @@ class Producer:
 
     def __init__(self):
         self.sent = []
+        self.headers = {}
         self.waiting = []
         self.came = asyncio.Event()
 
@@ -42,6 +45,7 @@ class Producer:
 
     async def send_batch(self, batch, topic, *, partition):
         acknowledged = asyncio.get_running_loop().create_future()
+        self.headers |= batch.headers
         self.sent.append((topic, partition, tuple(batch.values)))
         self.waiting.append((partition, acknowledged))
         self.came.set()
@@ -76,7 +80,7 @@ async def test_send_returns_when_all_is_acknowledged_and_each_shard_has_one_batc
     assert len(out) == 6
     for shard in range(2):
         came = [value for _, partition, values in producer.sent if partition == shard for value in values]
-        assert came == [value for _, partition, value in MESSAGES if partition == shard]
+        assert came == [value for _, partition, value, _ in MESSAGES if partition == shard]
 
 
 async def test_nothing_follows_a_batch_that_was_not_acknowledged():
@@ -97,3 +101,16 @@ async def test_nothing_follows_a_batch_that_was_not_acknowledged():
         await hops.send(MESSAGES)
     assert len(producer.sent) == 2
     assert hops.sent == 0
+
+
+async def test_a_trace_goes_along_with_what_follows_from_it():
+    producer = Producer()
+    sending = asyncio.ensure_future(KafkaHops(producer, TOPICS).send(MESSAGES, {2: b"trace"}))
+    while not sending.done():
+        await turns()
+        if producer.waiting:
+            producer.answer()
+    await sending
+
+    assert {value for value, headers in producer.headers.items() if headers} == {b"02", b"12"}
+    assert producer.headers[b"02"] == [(HEADER, b"trace")]

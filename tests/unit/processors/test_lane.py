@@ -19,6 +19,7 @@ from processors.lanes.stages import Message
 from schemas import records_codec
 from schemas.entries import RecordEntry
 from schemas.topics import EDGES, FANOUT, RECORDS
+from schemas.tracing import NO_TRACES
 from tests.support.fast_network import TIGHT, FastNetwork, dids
 from tests.support.lane_rig import CATALOGUE, PLAN, MemoryHops, Rig, Torn
 from tests.support.random_network import RandomNetwork
@@ -37,14 +38,16 @@ class Said:
         self._store = store
         self.events = []
         self.sent = []
+        self.traces = {}
         self.fails = False
         self.get_many, self.slice, self.statics = store.get_many, store.slice, store.statics
         self.progress_of = store.progress_of
 
-    async def send(self, messages):
+    async def send(self, messages, traces=NO_TRACES):
         if self.fails:
             raise SendFailedError("not acknowledged")
-        decoded = [hop_codec.decode(value) for _, _, value in messages]
+        self.traces |= {hop_codec.decode(value).src: traces[at] for *_, value, at in messages if at in traces}
+        decoded = [hop_codec.decode(value) for _, _, value, _ in messages]
         self.sent += [thing for thing in decoded if isinstance(thing, Edge)]
         self.events.append(("sent", *sorted({type(thing).__name__ for thing in decoded})))
 
@@ -166,6 +169,19 @@ async def test_a_loop_that_is_closed_ends_after_the_batch_in_hand(rig):
 
     assert await closing
     assert lane.offset == rig.records[SHARD][29].offset
+    assert lane.busy > 0
+
+
+async def test_what_is_sent_on_has_the_trace_of_what_it_follows_from(rig):
+    said, messages = Said(rig.store), rig.records[SHARD][:60]
+    lane = await lane_of(RECORDS, said)
+    traces = {message.offset: str(message.offset).encode() for message in messages[::2]}
+
+    await lane.take(messages, traces)
+
+    of_traced = {edge.src: traces[edge.src[2]] for edge in said.sent if edge.src[2] in traces}
+    assert said.traces == of_traced
+    assert 0 < len(of_traced) < len(said.sent)
 
 
 async def test_what_a_predecessor_had_in_hand_is_held_back_until_all_of_it_is_there(rig):

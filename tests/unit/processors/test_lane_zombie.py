@@ -15,6 +15,7 @@ from schemas.cid import Cid
 from schemas.entries import RecordEntry
 from schemas.tid import Tid
 from schemas.topics import RECORDS
+from schemas.tracing import NO_TRACES
 from tests.support.fast_network import TIGHT
 from tests.support.lane_rig import Killed, MemoryHops, Rig, Torn
 from tests.support.owners import TurnedHops, TurnedStore, overlap
@@ -95,11 +96,11 @@ class Interrupted(TurnedHops):
 
     meanwhile = None
 
-    async def send(self, messages) -> None:
+    async def send(self, messages, traces=NO_TRACES) -> None:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
-        await super().send(messages)
+        await super().send(messages, traces)
 
 
 @pytest.mark.parametrize("taken_back", [False, True])
