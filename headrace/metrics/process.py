@@ -44,10 +44,18 @@ class LanesCollector(Collector):
         open_lanes = lanes.lanes
         entries, shards = Counter(lanes.entries), Counter(topic for topic, _ in open_lanes)
         entries.update(dict.fromkeys(TOPICS, 0))
+        seconds = dict(lanes.busy)
         for (topic, _), lane in open_lanes.items():
             entries[topic] += lane.entries
+            seconds[topic] += lane.busy
         taken = CounterMetricFamily(
             "headrace_lane_entries_total", "Messages that lanes have taken since the start.", labels=["topic"]
+        )
+        busy = CounterMetricFamily(
+            "headrace_lane_busy_seconds_total",
+            "Seconds that lanes were at a batch since the start, of all shards: by the number of shards, how busy they"
+            " are.",
+            labels=["topic"],
         )
         having = GaugeMetricFamily("headrace_lane_shards", "Shards that this process has.", labels=["topic"])
         offsets = GaugeMetricFamily(
@@ -55,10 +63,11 @@ class LanesCollector(Collector):
         )
         for topic in TOPICS:
             taken.add_metric([topic], entries[topic])
+            busy.add_metric([topic], seconds[topic])
             having.add_metric([topic], shards[topic])
         for (topic, shard), lane in open_lanes.items():
             offsets.add_metric([topic, str(shard)], lane.offset)
-        yield from (taken, having, offsets)
+        yield from (taken, busy, having, offsets)
         yield CounterMetricFamily("headrace_lane_taken_shards_total", "Shards taken, ever.", value=lanes.taken)
         yield CounterMetricFamily(
             "headrace_lane_given_up_shards_total", "Shards that were not closed in time.", value=lanes.given_up

@@ -63,7 +63,8 @@ class Lanes:
         """Shards taken, ever; `given_up` were not closed in time."""
         self.given_up = 0
         self.entries: dict[str, int] = dict.fromkeys(TOPICS, 0)
-        """Messages taken by lanes that are closed, by topic."""
+        """Messages taken by lanes that are closed, by topic; `busy` are the seconds that these had something to do."""
+        self.busy: dict[str, float] = dict.fromkeys(TOPICS, 0.0)
 
     @property
     def lanes(self) -> dict[Place, Lane]:
@@ -120,6 +121,7 @@ class Lanes:
         for loop, closed in zip(loops, await asyncio.gather(*(loop.close(seconds) for loop in loops)), strict=True):
             lane = loop.lane
             self.entries[lane.topic] += lane.entries
+            self.busy[lane.topic] += lane.busy
             if not closed:
                 self.given_up += 1
                 _log.warning("lane.given_up", topic=lane.topic, shard=lane.shard, saved=lane.offset)

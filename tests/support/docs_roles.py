@@ -31,6 +31,7 @@ from headrace.metrics.tee import TeeCollector
 from headrace.river import NOWHERE
 from ingest.identity.breaker import Breaker
 from ingest.log_kafka.requests import Requests
+from processors.lanes.shards import TOPICS
 from schemas.timings import Timings
 
 
@@ -49,7 +50,7 @@ _worker: Any = SimpleNamespace(entries=0, transactions=0, rejected=Counter(), pl
 _reader: Any = SimpleNamespace(firehose_bounds=lambda: (0, 0, 0))
 _decoder = SimpleNamespace(projected_records=0, invalid=Counter())
 _store: Any = SimpleNamespace(repeated=0, reads=Timings(), writes=Timings())
-_lanes = SimpleNamespace(lanes={}, entries={}, taken=0, given_up=0, decoder=_decoder)
+_lanes = SimpleNamespace(lanes={}, entries={}, busy=dict.fromkeys(TOPICS, 0.0), taken=0, given_up=0, decoder=_decoder)
 _runner: Any = SimpleNamespace(lanes=_lanes, ready=True)
 _river: Any = SimpleNamespace(last=NOWHERE, unseen=0.0)
 _auditor: Any = SimpleNamespace(audited=0, too_large=0, divergent=0)

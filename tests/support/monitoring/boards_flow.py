@@ -165,12 +165,30 @@ PROCESSORS = Board(
                     "Messages a second by topic.",
                     "cps",
                     (rate("headrace_lane_entries_total", "topic"), "{{topic}}"),
+                    width=12,
+                ),
+                graph(
+                    "How busy lanes are",
+                    "Share of the time that a lane is at a batch, in the mean of a topic's shards. Near 1 it is as fast"
+                    " as it can be, and what comes faster waits.",
+                    "percentunit",
+                    (
+                        ratio(
+                            rate("headrace_lane_busy_seconds_total", "topic"),
+                            "sum by (topic) (headrace_lane_shards)",
+                        ),
+                        "{{topic}}",
+                    ),
+                    steps=((0.8, WARNING), (0.95, BAD)),
+                    top=1,
+                    width=12,
                 ),
                 graph(
                     "Shards of each process",
                     "They ought to be spread evenly; a topic's sum is the number of shards times that of generations.",
                     "short",
                     ("sum by (instance, topic) (headrace_lane_shards)", "{{instance}} {{topic}}"),
+                    width=12,
                 ),
                 graph(
                     "Shards that change hands",
@@ -179,6 +197,7 @@ PROCESSORS = Board(
                     "short",
                     ("sum by (instance) (increase(headrace_lane_taken_shards_total[1h]))", "{{instance}} taken"),
                     ("sum by (instance) (increase(headrace_lane_given_up_shards_total[1h]))", "{{instance}} given up"),
+                    width=12,
                 ),
             ),
         ),
