@@ -7,7 +7,7 @@ means (`views.complete`) nor who shows it (`headrace/metrics/cluster.py`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, aclosing
 
 import msgspec
@@ -16,7 +16,7 @@ from ingest.log_kafka.client import KafkaSettings
 from ingest.log_kafka.pds.read import ShardReader
 from ingest.log_kafka.truncate import derived_to
 from schemas.topics import COMMITS, EDGES, FANOUT, RECORDS, hop
-from views.complete import complete, newest_times
+from views.complete import complete, newest_times, taken
 from views.store import Store
 
 
@@ -30,6 +30,9 @@ class Standing(msgspec.Struct, frozen=True):
     """Entries that are in `commits` or `records` and not yet in every view; an upper bound."""
     ages: tuple[float, ...]
     """Of the newest entry taken, in shards where the views are behind; 0 elsewhere."""
+    passed: dict[str, int] = {}
+    """By topic, of all shards: offsets of `commits`, with the markers of transactions; changes of `records` that were
+    taken; messages of the hops."""
 
     @property
     def freshness(self) -> float:
@@ -82,7 +85,8 @@ class River:
     async def look(self) -> Standing:
         """In the order of the flow, so that nothing is missed that moves on meanwhile."""
         async with self._turn:
-            waiting = {(COMMITS, shard): found for shard, found in enumerate(await self._before_derive())}
+            entered = await self._readers[COMMITS].stable_ends()
+            waiting = {(COMMITS, shard): found for shard, found in enumerate(await self._before_derive(entered))}
             ends = {topic: await self._readers[topic].stable_ends() for topic in (RECORDS, EDGES, FANOUT)}
             progress = await self._store.progress()
             for topic, of_shards in ends.items():
@@ -96,14 +100,16 @@ class River:
                 for taken, behind in zip(newest, late, strict=True)
             )
             commits = sum(waiting[COMMITS, shard] for shard in range(self._shards))
-            self.last = Standing(waiting, reached, commits + sum(late), ages)
+            passed = {COMMITS: sum(entered), RECORDS: taken(progress, self._shards)}
+            passed |= {hop: sum(ends[hop]) for hop in (EDGES, FANOUT)}
+            self.last = Standing(waiting, reached, commits + sum(late), ages, passed)
             self._seen = now
             return self.last
 
-    async def _before_derive(self) -> list[int]:
+    async def _before_derive(self, ends: Sequence[int]) -> list[int]:
         """Entries of each shard that derive has not taken; what follows on its place may be markers alone."""
         reader = self._readers[COMMITS]
-        ends, begins = await reader.stable_ends(), await reader.begins()
+        begins = await reader.begins()
         places = await derived_to(self._kafka, self._shards)
         found = []
         for shard, end in enumerate(ends):

@@ -28,5 +28,10 @@ def newest_times(progress: Progress, shards: int) -> tuple[int, ...]:
     return tuple(_at(progress.watermarks.get((RECORDS, shard, shard), _NONE), 2) for shard in range(shards))
 
 
+def taken(progress: Progress, shards: int) -> int:
+    """How many changes of `records` the first stage has taken, ever: their numbers are dense in each shard."""
+    return sum(_at(progress.watermarks.get((RECORDS, shard, shard), _NONE), 0) for shard in range(shards))
+
+
 def _at(values: tuple[int, ...], place: int) -> int:
     return values[place] if place < len(values) else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import views
@@ -15,6 +16,7 @@ from headrace.running import Running
 from headrace.settings import Settings
 from headrace.stalls import Stalls
 from headrace.upkeep_cluster import keep_advancing, keep_given_back, keep_hops_short, keep_looking
+from headrace.watching_cluster import ClusterWatch
 from headrace.wiring import shared
 from headrace.wiring.cluster import about, broker_metrics, kafka_settings, role_metrics, topics
 from headrace.wiring.generations import of_cluster
@@ -86,7 +88,16 @@ async def start(running: Running, settings: Settings) -> None:
         offsets = {place: lane.offset for place, lane in runner.lanes.lanes.items()} if runner.ready else {}
         return stalls.seen(river.last, river.last.waiting, offsets)
 
-    await shared.serve_ops(running, ops, status=status, ready=lambda: runner.ready, stalled=stalled)
+    watch = ClusterWatch(
+        version("headrace"),
+        river,
+        generation=generation,
+        shards=shards,
+        views=views.ALL,
+        ready=lambda: runner.ready,
+    )
+    running.push(watch.close)
+    await shared.serve_ops(running, ops, status=status, ready=lambda: runner.ready, stalled=stalled, river=watch.look)
 
 
 def _runner(settings: Settings) -> type[PlainRunner | FaustRunner]:
