@@ -6,12 +6,14 @@ that the rules hold on real series and that an alert fires and clears, not how l
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+import yaml
 
 from tests.ops.test_dashboards import BOARDS, filled, panels, queries
 from tests.support.monitoring import rules
@@ -45,6 +47,18 @@ def prometheus(mortal: Network, tmp_path_factory: pytest.TempPathFactory) -> Ite
         running.until(lambda: running.evaluated(scraped), "an evaluation of all rules")
         yield running
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_hurried_rule_looks_as_much_less_far_back_and_ahead() -> None:
+    (disk,) = [text for text in RULES.values() if "HeadraceDiskFills" in text]
+    expressions = {
+        rule["alert"]: (rule["expr"], rule.get("for")) for rule in yaml.safe_load(disk)["groups"][0]["rules"]
+    }
+
+    assert expressions["HeadraceDiskFills"][0].endswith("predict_linear(headrace_data_free_bytes[720000ms], 2880) < 0")
+    assert expressions["HeadraceDiskFills"][1] == "20000ms"
+    assert expressions["HeadraceCertificateEnds"][0].endswith("< 14 * 86400"), "what is compared with stays"
+    assert not any(re.search(r"\[\d+[smhd]\]|predict_linear\([^)]*, 86400\)", text) for text in RULES.values())
 
 
 def test_every_rule_holds_on_real_series(prometheus: Prometheus) -> None:

@@ -26,15 +26,17 @@ from tests.support.tools import need
 
 READY_SECONDS = 60.0
 _RANGE = re.compile(r"\[(\d+)([smhd])\]")
+_AHEAD = re.compile(r"(predict_linear\(.*?\], )(\d+)\)")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def hurried(text: str, scale: int) -> str:
-    """A file of rules with every range and every `for` divided by `scale`; what they compare with stays."""
+    """A file of rules with every range, horizon and `for` divided by `scale`; what they compare with stays."""
     found = yaml.safe_load(text)
     for group in found["groups"]:
         for rule in group["rules"]:
-            rule["expr"] = _RANGE.sub(lambda match: f"[{_milliseconds(match[1], match[2], scale)}ms]", rule["expr"])
+            nearer = _AHEAD.sub(lambda match: f"{match[1]}{int(match[2]) / scale:g})", rule["expr"])
+            rule["expr"] = _RANGE.sub(lambda match: f"[{_milliseconds(match[1], match[2], scale)}ms]", nearer)
             if "for" in rule:
                 rule["for"] = f"{_milliseconds(rule['for'][:-1], rule['for'][-1], scale)}ms"
     return yaml.safe_dump(found, sort_keys=False)
