@@ -65,6 +65,12 @@ class Crowd:
             self._keep(lambda token=token: self._read(cluster["pds"].url, token))
         self._keep(self._speak)
 
+    def rest(self, url: str, name: str) -> str:
+        """Somebody joins, posts once, and does nothing more; the post's URI."""
+        token, did = self._run(self._join(url, name))
+        self._run(self._write(url, token, did))
+        return next(uri for uri in reversed(self.posts) if uri.startswith(f"at://{did}/"))
+
     async def _open(self) -> None:
         people = People()
         self.host = await self._stack.enter_async_context(Host(people))
