@@ -6,7 +6,7 @@ alone; `VIEWS` reads what processors computed: its reads wait for the viewer's o
 
 from __future__ import annotations
 
-from api.app.bsky import actor, feed, graph
+from api.app.bsky import actor, bookmark, feed, graph
 from api.com.atproto import admin, identity, repo, server, sync
 from api.com.atproto.sync import subscribe_repos
 from api.xrpc import Endpoint
@@ -25,6 +25,7 @@ FIREHOSE: tuple[Endpoint, ...] = (subscribe_repos.ENDPOINT,)
 
 VIEWS: tuple[Endpoint, ...] = (
     *actor.ENDPOINTS,
+    *bookmark.ENDPOINTS,
     *feed.ENDPOINTS,
     *graph.ENDPOINTS,
 )

@@ -12,6 +12,7 @@ from typing import Protocol
 from api.appview.reader import AppViewReader
 from api.metrics import HttpMetrics
 from api.xrpc import Kind
+from schemas.topics import OPERATIONS, RECORDS
 
 WAIT_SECONDS = 1.0
 
@@ -23,6 +24,10 @@ class Fresh(Protocol):
 
     async def wait(self, viewer: str, said: str | None) -> None:
         """`said` is the rev of the viewer's repo by the request's `Atproto-Repo-Rev`. Returns within WAIT_SECONDS."""
+        ...
+
+    async def written(self, shard: int, offset: int) -> None:
+        """Every view holds `operations` of this shard up to `offset`, or WAIT_SECONDS have passed."""
         ...
 
     async def rev(self, viewer: str, said: str | None, appview: AppViewReader) -> str | None:
@@ -37,8 +42,14 @@ class Fresh(Protocol):
 class Progress(Protocol):
     """What the views have seen."""
 
-    async def reached(self, shard: int, offset: int, timeout: float) -> bool:  # noqa: ASYNC109 - bounded by contract
-        """Whether every view has passed `offset` of `records` in `shard`, waiting at most `timeout` seconds."""
+    async def reached(
+        self,
+        shard: int,
+        offset: int,
+        timeout: float,  # noqa: ASYNC109 - bounded by contract
+        topic: str = RECORDS,
+    ) -> bool:
+        """Whether every view has passed `offset` of `topic` in `shard`, waiting at most `timeout` seconds."""
         ...
 
 
@@ -63,6 +74,10 @@ class ReadYourWrites:
     async def wait(self, viewer: str, said: str | None) -> None:  # noqa: ARG002 - here the log itself is asked
         place = self._newest(viewer)
         if place is not None and not await self._progress.reached(place[0], place[1], self._seconds):
+            self._timed_out.inc()
+
+    async def written(self, shard: int, offset: int) -> None:
+        if not await self._progress.reached(shard, offset, self._seconds, OPERATIONS):
             self._timed_out.inc()
 
     async def rev(self, viewer: str, said: str | None, appview: AppViewReader) -> str | None:  # noqa: ARG002

@@ -21,7 +21,7 @@ from api.xrpc import Kind
 from schemas.tid import Tid
 from schemas.topics import shard_of
 from views import heads
-from views.complete import complete
+from views.complete import complete, complete_operations
 from views.store import Store
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.05
@@ -40,6 +40,7 @@ class Completeness:
         self._now = now
         # When a look ended, and what it saw: oldest first. What is read from then on holds that.
         self._looks: deque[tuple[float, tuple[int, ...]]] = deque([(0.0, (0,) * shards)], _LOOKS)
+        self._operations = (0,) * shards
         self._looked = 0.0
         self._looking: asyncio.Future[None] | None = None
 
@@ -57,6 +58,11 @@ class Completeness:
             return None
         return next(moment for moment, vector in self._looks if vector[shard] >= offset)
 
+    async def reach_operation(self, shard: int, offset: int) -> None:
+        """Return once all views show `operations` up to `offset`; what is read of them is never kept."""
+        while self._operations[shard] < offset:
+            await self.look()
+
     async def look(self) -> None:
         # One that is done may not be joined: to await it does not give the loop a turn, and it saw what was.
         if self._looking is None or self._looking.done():
@@ -66,7 +72,9 @@ class Completeness:
 
     async def _look(self) -> None:
         await asyncio.sleep(max(0.0, self._looked + _LOOK_SECONDS - time.monotonic()))
-        vector = complete(await self._store.progress(), self._shards)
+        progress = await self._store.progress()
+        vector = complete(progress, self._shards)
+        self._operations = complete_operations(progress, self._shards)
         self._looked = time.monotonic()
         self._looks.append((self._now(), vector))
 
@@ -120,6 +128,13 @@ class ReadSaidRev:
             self._remember(viewer, self._newest(viewer), self._now())
             return
         self._remember(viewer, said, moment)
+
+    async def written(self, shard: int, offset: int) -> None:
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._completeness.reach_operation(shard, offset)
+        except TimeoutError:
+            self._timed_out.inc()
 
     async def rev(self, viewer: str, said: str | None, appview: AppViewReader) -> str | None:  # noqa: ARG002
         """`heads` may be ahead of other views: what it says counts once all are complete to it.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from api.fresh import Fresh
     from api.metrics import HttpMetrics
     from ingest.identity.resolver import IdentityResolver
-    from ingest.log import Log
+    from ingest.log import Log, Operator
     from ingest.pds.pds import Pds
     from ingest.relay.directory import RelayDirectory
     from schemas.lexicon import Catalogue
@@ -95,6 +95,7 @@ class Services:
         "log",
         "metrics",
         "now",
+        "operations",
         "pds",
         "relay",
         "resolver",
@@ -108,6 +109,7 @@ class Services:
     log: Log
     metrics: HttpMetrics
     now: Callable[[], int]  # unix microseconds
+    operations: Operator
     pds: Pds
     relay: RelayDirectory
     resolver: IdentityResolver

@@ -13,6 +13,7 @@ import structlog
 from ingest.log_sqlite.log import SqliteLog
 from ingest.pds.pds import Pds
 from processors.rebuild.embedded import EmbeddedGenerations
+from schemas.topics import OPERATIONS
 
 _PERIOD_SECONDS = 600.0
 
@@ -32,6 +33,11 @@ async def keep_up(log: SqliteLog, pds: Pds, generations: EmbeddedGenerations, no
     """Until cancelled."""
     while True:
         await asyncio.sleep(_PERIOD_SECONDS)
-        dropped = await log.truncate(commits={"pds": pds.checkpoints()}, records=generations.progress(), now=now())
+        dropped = await log.truncate(
+            commits={"pds": pds.checkpoints()},
+            records=generations.progress(),
+            operations=generations.progress(OPERATIONS),
+            now=now(),
+        )
         if dropped:
             _log.info("log truncated", rows=dropped)

@@ -12,8 +12,14 @@ from collections.abc import Callable, Sequence
 class LoopChanges:
     """`ingest.log.Changes` on the running loop."""
 
-    def __init__(self, ends: Callable[[], Sequence[int]], newest_seq: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        ends: Callable[[], Sequence[int]],
+        newest_seq: Callable[[], int],
+        operations_ends: Callable[[], Sequence[int]] = tuple,
+    ) -> None:
         self._ends = ends
+        self._operations_ends = operations_ends
         self._newest_seq = newest_seq
         self._callbacks: dict[int, Callable[[], None]] = {}
         self._ids = 0
@@ -26,9 +32,11 @@ class LoopChanges:
         self._callbacks[mine] = callback
         return lambda: self._callbacks.pop(mine, None) and None
 
-    async def wait(self, seen: Sequence[int]) -> None:
-        """Return once some shard's end of `records` is above `seen[shard]`."""
-        while not any(end > had for end, had in zip(self._ends(), seen, strict=True)):
+    async def wait(self, seen: Sequence[int], operations: Sequence[int] | None = None) -> None:
+        """Return once some shard's end of `records`, or of `operations` if that is given, is above what was seen."""
+        while not _above(self._ends(), seen) and not (
+            operations is not None and _above(self._operations_ends(), operations)
+        ):
             await self.next()
 
     async def wait_firehose(self, seen: int) -> None:
@@ -53,3 +61,7 @@ class LoopChanges:
             await future
         finally:
             self._waiting.pop(future, None)
+
+
+def _above(ends: Sequence[int], seen: Sequence[int]) -> bool:
+    return any(end > had for end, had in zip(ends, seen, strict=True))

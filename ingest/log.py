@@ -17,6 +17,7 @@ import msgspec
 from schemas.cid import Cid
 from schemas.entries import Derived, Entry, FirehoseEvent, Status
 from schemas.errors import Refused, XrpcError
+from schemas.operations import Operation
 from schemas.syntax import Did, Handle
 from schemas.tid import Tid
 
@@ -101,8 +102,11 @@ class Changes(Protocol):
         """Call `callback` on the loop after every commit, soon and without arguments; the result unsubscribes."""
         ...
 
-    async def wait(self, seen: Sequence[int]) -> None:
-        """Return once some shard's end of `records` is above `seen[shard]`; at once if one is already."""
+    async def wait(self, seen: Sequence[int], operations: Sequence[int] | None = None) -> None:
+        """Return once some shard's end of `records` is above `seen[shard]`; at once if one is already.
+
+        Or, where `operations` are given, its end of `operations` is above that.
+        """
         ...
 
     async def wait_firehose(self, seen: int) -> None:
@@ -141,6 +145,38 @@ class RecordsReader(Protocol):
     async def read_records(self, shard: int, after: int, limit: int) -> list[Derived]:
         """At most `limit` entries above `after`, in order; compaction may have left gaps between offsets."""
         ...
+
+
+class OperationsReader(Protocol):
+    """Reads `operations`, in shard order."""
+
+    def operations_end(self, shard: int) -> int:
+        """The offset of the newest entry; 0 when there is none."""
+        ...
+
+    async def read_operations(self, shard: int, after: int, limit: int) -> list[Operation]:
+        """At most `limit` entries above `after`, in order; of a key that was set again only the last may be there."""
+        ...
+
+
+class Operated(msgspec.Struct, frozen=True):
+    """An operation is durable: its place in `operations`, and its log time."""
+
+    shard: int
+    offset: int
+    time: int
+
+
+class Operator(Protocol):
+    """Puts what the AppView itself writes into `operations`."""
+
+    async def operate(self, operation: Operation) -> Operated:
+        """Durable when it returns. Raises LogAwayError, or what stopped the log: then it may take effect or not."""
+        ...
+
+
+class ViewSource(RecordsReader, OperationsReader, Protocol):
+    """All that views are made of."""
 
 
 class CommitsReader(Protocol):
@@ -237,15 +273,21 @@ class PdsLog(Appender, AccountLog, CommitsReader, Protocol):
     def shards(self) -> int: ...
 
 
-class Log(Appender, RecordsReader, CommitsReader, FirehoseReader, RepoIndex, Protocol):
+class Log(Appender, ViewSource, Operator, CommitsReader, FirehoseReader, RepoIndex, Protocol):
     """All of it, as one process has it."""
 
     async def truncate(
-        self, *, commits: Mapping[str, Mapping[int, int]], records: Mapping[str, Mapping[int, int]], now: int
+        self,
+        *,
+        commits: Mapping[str, Mapping[int, int]],
+        records: Mapping[str, Mapping[int, int]],
+        now: int,
+        operations: Mapping[str, Mapping[int, int]] | None = None,
     ) -> int:
         """Drop what no consumer needs (`ingest.log_truncate`); returns the number of entries dropped.
 
-        `commits` and `records` map each topic's consumers to their offset per shard; `now` is unix microseconds.
+        `commits`, `records` and `operations` (none when None) map each topic's consumers to their offset per shard;
+        `now` is unix microseconds.
         """
         ...
 

@@ -3,6 +3,7 @@
 - `commits` and `firehose`: older than 72 h and, for `commits`, behind every consumer and every half-done expansion.
 - `records`: an entry that a newer one replaces, once the newer one is older than 24 h and behind every consumer
   (EXACTNESS 6: never between a consumer's message and its redo); a tombstone after 14 days.
+- `operations`: what a newer one replaces is gone with it; a removal after 14 days, but for the newest of a shard.
 Numbers are never given twice: where the newest row goes, `meta` remembers the end.
 Does not own when this runs.
 """
@@ -31,6 +32,7 @@ class Cut(msgspec.Struct, frozen=True):
     now: int
     commits: Mapping[str, Mapping[int, int]]
     records: Mapping[str, Mapping[int, int]]
+    operations: Mapping[str, Mapping[int, int]] = {}
 
 
 def truncate_step(con: apsw.Connection, cut: Cut, ends: Ends, held: Mapping[int, int]) -> int:
@@ -45,6 +47,9 @@ def truncate_step(con: apsw.Connection, cut: Cut, ends: Ends, held: Mapping[int,
             high = shard << SHARD_BITS
             limit = _slowest(cut.records.values(), shard, ends.records[shard])
             dropped = _compact(con, high, limit, cut.now) or _bury(con, high, limit, cut.now, ends.records[shard])
+            if not dropped:
+                limit = _slowest(cut.operations.values(), shard, ends.operations[shard])
+                dropped = _forget(con, high, min(limit, ends.operations[shard] - 1), cut.now)
             if not dropped:
                 limit = _slowest(cut.commits.values(), shard, ends.commits[shard])
                 limit = min(limit, held.get(shard, limit + 1) - 1)
@@ -112,4 +117,17 @@ def _bury(con: apsw.Connection, high: int, limit: int, now: int, end: int) -> in
         return 0
     con.executemany("DELETE FROM records WHERE id=?", [(at,) for at, kind, empty in rows if kind == RECORD and empty])
     set_meta(con, key, rows[-1][0] & OFFSET_MASK)
+    return len(rows)
+
+
+def _forget(con: apsw.Connection, high: int, limit: int, now: int) -> int:
+    """Removals; the number of the newest row is where the shard's end is read from, so that it stays."""
+    if limit < 1:
+        return 0
+    rows = rows_of(
+        con,
+        "SELECT id FROM operations WHERE id>=? AND id<=? AND value IS NULL AND time<? ORDER BY id LIMIT ?",
+        (high, high | limit, now - TOMBSTONES_KEPT, STEP_ROWS),
+    )
+    con.executemany("DELETE FROM operations WHERE id=?", rows)
     return len(rows)

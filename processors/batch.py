@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from time import perf_counter as clock
 
+from processors import operating
 from processors.decode import Decoder
 from processors.folding import Folder, fold_fan
 from processors.marks import Marks
@@ -19,7 +20,8 @@ from processors.step import Step
 from schemas import crash
 from schemas.entries import Derived
 from schemas.errors import InvariantError
-from schemas.topics import EDGES, FANOUT, RECORDS, shard_of
+from schemas.operations import Operation
+from schemas.topics import EDGES, FANOUT, OPERATIONS, RECORDS, shard_of
 from views.overlay import Overlay
 from views.record import authority
 from views.store import Batch, Progress, Store
@@ -97,6 +99,21 @@ class Stages:
     def end(self) -> None:
         """Let go of the store: nothing is fed any more."""
         self._folders.clear()
+
+    async def feed_operations(self, shard: int, operations: Sequence[Operation], skipped: Collection[int] = ()) -> None:
+        """Take operations of one shard, each above what was taken before."""
+        seen = self._seen.get((OPERATIONS, shard), 0)
+        if operations:
+            self._seen[OPERATIONS, shard] = self._taken[OPERATIONS, shard] = max(seen, operations[-1].offset)
+        fresh = [each for each in operations if each.offset > seen and each.offset not in skipped]
+        await operating.prepare(fresh, self._overlay)
+        for operation in fresh:
+            try:
+                await operating.take(operation, self._plan, self._overlay)
+            except Exception as error:
+                raise ProjectionError(OPERATIONS, shard, operation.offset, error) from error
+            if clock() - self._turn > _TURN_SECONDS:
+                await self._yield()
 
     async def _index(
         self, shard: int, entries: Sequence[Derived], overlay: Overlay, skipped: Collection[int] = ()

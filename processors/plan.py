@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from schemas.errors import InvariantError
+from schemas.topics import OPERATIONS
 from views.table import Row, Table
 from views.view import Merge, Rows, Tally, View
 
@@ -32,7 +33,10 @@ def _no_rows(_thing: object) -> Sequence[Row]:
 
 
 class Plan:
-    """`direct`: written in the shard of the record. `edges`: sent to the shard of the subject."""
+    """`direct`: written in the shard of the record. `edges`: sent to the shard of the subject.
+
+    `operations`: written in the shard of the owner, by kind of operation.
+    """
 
     def __init__(self, views: Sequence[View]) -> None:
         self.views = {view.name: view for view in views}
@@ -40,8 +44,11 @@ class Plan:
             raise InvariantError("two views of one name in views.ALL")
         self.direct: dict[str, list[Feed]] = {}
         self.edges: dict[str, list[Feed]] = {}
+        self.operations: dict[str, list[Feed]] = {}
         self.merges: dict[str, list[tuple[View, Merge]]] = {}
         for ordinal, view in enumerate(views):
+            if view.table.source == OPERATIONS and (view.tallies or view.first or view.merge or view.fold):
+                raise InvariantError(f"{view.name}: a view of operations says rows and nothing else")
             for source in dict.fromkeys((*view.rows, *view.tallies)):
                 feed = Feed(
                     view.name,
@@ -51,7 +58,10 @@ class Plan:
                     view.first if source in view.rows else None,
                     ordinal * SLOTS,
                 )
-                feeds = self.direct if view.table.source == "records" else self.edges
+                if view.table.source == OPERATIONS:
+                    feeds = self.operations
+                else:
+                    feeds = self.direct if view.table.source == "records" else self.edges
                 feeds.setdefault(source, []).append(feed)
             for source, merge in view.merge.items():
                 self.merges.setdefault(source, []).append((view, merge))

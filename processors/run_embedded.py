@@ -15,14 +15,14 @@ from typing import Any
 
 import structlog
 
-from ingest.log import RecordsReader
+from ingest.log import ViewSource
 from processors.batch import Stages
 from processors.decode import Decoder
 from processors.plan import Plan
 from schemas import crash
 from schemas.errors import InvariantError
 from schemas.lexicon import load
-from schemas.topics import RECORDS
+from schemas.topics import OPERATIONS, RECORDS
 from views.store import Store
 from views.view import FanoutSettings, View
 
@@ -36,6 +36,9 @@ _APART_SECONDS = 0.004
 _BEHIND = 200  # entries from which there is no waiting for more
 
 
+Place = tuple[str, int]  # topic, shard
+
+
 class RunnerStoppedError(InvariantError):
     """The views no longer follow the log: the cause is in the log of the process; mend it and start again."""
 
@@ -45,15 +48,15 @@ class EmbeddedRunner:
 
     def __init__(
         self,
-        log: RecordsReader,
+        log: ViewSource,
         store: Store,
         views: Sequence[View],
         settings: FanoutSettings | None = None,
         on_failure: Callable[[BaseException], None] | None = None,
         *,
-        skipped: Mapping[int, Collection[int]] | None = None,
+        skipped: Mapping[Place, Collection[int]] | None = None,
     ) -> None:
-        """`skipped`: by shard of `records`, the offsets that an operator had skipped (`views.generations.Skips`)."""
+        """`skipped`: by topic and shard, the offsets that an operator had skipped (`views.generations.Skip`)."""
         self._log = log
         self._skipped = skipped or {}
         self._store = store
@@ -62,14 +65,15 @@ class EmbeddedRunner:
         self._settings = settings or FanoutSettings()
         self._on_failure = on_failure
         self._shards = log.shards
-        self._reached = [0] * self._shards
+        self._places = [(topic, shard) for topic in (RECORDS, OPERATIONS) for shard in range(self._shards)]
+        self._reached: dict[Place, int] = dict.fromkeys(self._places, 0)
         self._newest = [0] * self._shards
         self._stages: Stages | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._wake: asyncio.Future[Any] | None = None
-        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
-        self._held: list[int] | None = None
+        self._waiters: list[tuple[Place, int, asyncio.Future[None]]] = []
+        self._held: Mapping[Place, int] | None = None
         self._released = asyncio.Event()
         self._batching = asyncio.Lock()
         self._fan_out = 0.0  # timeline rows an entry, lately
@@ -82,11 +86,11 @@ class EmbeddedRunner:
 
     async def start(self) -> None:
         progress = await self._store.progress()
-        self._reached = [progress.vector.get((RECORDS, shard), 0) for shard in range(self._shards)]
-        for shard, reached in enumerate(self._reached):
-            if reached > self._log.records_end(shard):
+        self._reached = {place: progress.vector.get(place, 0) for place in self._places}
+        for place, reached in self._reached.items():
+            if reached > self._log_end(place):
                 raise InvariantError(
-                    f"the views have seen records[{shard}]@{reached}, the log ends at {self._log.records_end(shard)}:"
+                    f"the views have seen {place[0]}[{place[1]}]@{reached}, the log ends at {self._log_end(place)}:"
                     " they belong to another log; move them away and start, they are built again"
                 )
         self._stages = Stages(
@@ -114,8 +118,12 @@ class EmbeddedRunner:
         return self._stages
 
     def vector(self) -> dict[tuple[str, int], int]:
-        """Up to which offset of each shard of `records` all views are complete."""
-        return {(RECORDS, shard): reached for shard, reached in enumerate(self._reached)}
+        """Up to which offset of each shard of `records` and `operations` all views are complete."""
+        return dict(self._reached)
+
+    def reached_of(self, topic: str) -> dict[int, int]:
+        """The part of the vector that is of one topic, by shard."""
+        return {shard: reached for (each, shard), reached in self._reached.items() if each == topic}
 
     def newest_times(self) -> list[int]:
         """Log time of the newest entry that the views have seen, by shard; 0 when none since the start."""
@@ -123,15 +131,22 @@ class EmbeddedRunner:
 
     def behind(self) -> int:
         """Entries in the log that the views have not seen (an upper bound: compaction leaves gaps)."""
-        return sum(self._log.records_end(shard) - reached for shard, reached in enumerate(self._reached))
+        return sum(self._log_end(place) - reached for place, reached in self._reached.items())
 
-    async def reached(self, shard: int, offset: int, timeout: float) -> bool:  # noqa: ASYNC109 - part of the answer
+    async def reached(
+        self,
+        shard: int,
+        offset: int,
+        timeout: float,  # noqa: ASYNC109 - part of the answer
+        topic: str = RECORDS,
+    ) -> bool:
         """Whether the views have seen `offset` within `timeout` seconds. Raises RunnerStoppedError."""
         self._check()
-        if self._reached[shard] >= offset:
+        place = (topic, shard)
+        if self._reached[place] >= offset:
             return True
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append((shard, offset, waiter))
+        self._waiters.append((place, offset, waiter))
         try:
             async with asyncio.timeout(timeout):
                 await waiter
@@ -147,13 +162,13 @@ class EmbeddedRunner:
         `vector` is within the log and nowhere below where this stands. Two generations that are held are brought to one
         vector so, and compared. Raises RunnerStoppedError.
         """
-        self._held = [0 if vector is None else vector[RECORDS, shard] for shard in range(self._shards)]
+        self._held = {place: 0 if vector is None else vector[place] for place in self._places}
         self._released.set()  # whoever waits looks again
         self._released.clear()
         async with self._batching:
             self._check()
-        for shard, offset in enumerate(self._held):
-            while not await self.reached(shard, offset, 60.0):
+        for (topic, shard), offset in self._held.items():
+            while not await self.reached(shard, offset, 60.0, topic):
                 continue
 
     def release(self) -> None:
@@ -163,8 +178,8 @@ class EmbeddedRunner:
     async def process_all(self) -> None:
         """Return once the views have seen all that the log held when this was called. Raises RunnerStoppedError."""
         self._check()
-        for shard in range(self._shards):
-            while not await self.reached(shard, self._log.records_end(shard), 60.0):
+        for place in self._places:
+            while not await self.reached(place[1], self._log_end(place), 60.0, place[0]):
                 continue
 
     def _check(self) -> None:
@@ -178,7 +193,7 @@ class EmbeddedRunner:
             raise
         except BaseException as failure:  # noqa: BLE001 - whatever it is, nothing after it may be written
             self.failure = failure
-            _log.critical("views.stopped", reached=self._reached, exc_info=failure)
+            _log.critical("views.stopped", reached=list(self._reached.values()), exc_info=failure)
             for _, _, waiter in self._waiters:
                 if not waiter.done():
                     waiter.set_exception(RunnerStoppedError(f"the views stopped: {failure!r}"))
@@ -188,7 +203,7 @@ class EmbeddedRunner:
     async def _follow(self) -> None:
         begun = 0.0
         while not self._stopping:
-            if all(self._end(shard) <= reached for shard, reached in enumerate(self._reached)):
+            if all(self._end(place) <= reached for place, reached in self._reached.items()):
                 await self._wait()
                 continue
             rest = begun + _APART_SECONDS - time.monotonic()
@@ -199,14 +214,19 @@ class EmbeddedRunner:
                 await self._batch()
             await asyncio.sleep(0)
 
-    def _end(self, shard: int) -> int:
+    def _log_end(self, place: Place) -> int:
+        topic, shard = place
+        return self._log.records_end(shard) if topic == RECORDS else self._log.operations_end(shard)
+
+    def _end(self, place: Place) -> int:
         """Up to where this may go now."""
-        end = self._log.records_end(shard)
-        return end if self._held is None else min(end, self._held[shard])
+        end = self._log_end(place)
+        return end if self._held is None else min(end, self._held[place])
 
     async def _wait(self) -> None:
         held = self._held is not None
-        more: Coroutine[Any, Any, Any] = self._released.wait() if held else self._log.changed.wait(self._reached)
+        seen = [list(self.reached_of(topic).values()) for topic in (RECORDS, OPERATIONS)]
+        more: Coroutine[Any, Any, Any] = self._released.wait() if held else self._log.changed.wait(*seen)
         self._wake = asyncio.ensure_future(more)
         try:
             await self._wake
@@ -218,7 +238,7 @@ class EmbeddedRunner:
 
     async def _batch(self) -> None:
         stages, log = self.stages, self._log
-        at, newest, taken = list(self._reached), list(self._newest), 0
+        at, newest, taken = dict(self._reached), list(self._newest), 0
         times: list[int] = []
         fans = stages.fan_rows
         stages.begin()
@@ -227,23 +247,27 @@ class EmbeddedRunner:
             chunk = min(_CHUNK, max(8, int(_FAN_ROWS / (self._fan_out + 1))))
             more = False
             for shard in range(self._shards):
-                end = self._end(shard)
-                if end <= at[shard]:
+                operated = await self._operations(shard, at, times)
+                taken += operated
+                more |= operated > 0
+                place = (RECORDS, shard)
+                end = self._end(place)
+                if end <= at[place]:
                     continue
-                entries = await log.read_records(shard, at[shard], chunk)
+                entries = await log.read_records(shard, at[place], chunk)
                 if self._held is not None:
                     entries = [entry for entry in entries if entry.offset <= end]
                 if entries:
                     had = stages.fan_rows
-                    await stages.feed(shard, entries, self._skipped.get(shard, ()))
+                    await stages.feed(shard, entries, self._skipped.get(place, ()))
                     self._fan_out = (stages.fan_rows - had) / len(entries)
-                    at[shard], newest[shard] = entries[-1].offset, entries[-1].time
+                    at[place], newest[shard] = entries[-1].offset, entries[-1].time
                     taken += len(entries)
                     if self.on_visible is not None:
                         times += [entry.time for entry in entries]
                     more = True
                 else:
-                    at[shard] = end  # compaction took what was there
+                    at[place] = end  # compaction took what was there
         batch = stages.finish()
         crash.point("views.before_commit")
         await self._store.apply(batch)
@@ -255,9 +279,27 @@ class EmbeddedRunner:
         if self.on_visible is not None and times:
             self.on_visible(times)
 
+    async def _operations(self, shard: int, at: dict[Place, int], times: list[int]) -> int:
+        """Take what is there of one shard's operations, a bounded part of it; how many there were."""
+        place = (OPERATIONS, shard)
+        end = self._end(place)
+        if end <= at[place]:
+            return 0
+        found = await self._log.read_operations(shard, at[place], _CHUNK)
+        if self._held is not None:
+            found = [each for each in found if each.offset <= end]
+        if not found:
+            at[place] = end  # what was there is set again further on, or forgotten
+            return 0
+        await self.stages.feed_operations(shard, found, self._skipped.get(place, ()))
+        at[place] = found[-1].offset
+        if self.on_visible is not None:
+            times += [each.time for each in found]
+        return len(found)
+
     def _tell(self) -> None:
         if not self._waiters:
             return
-        for shard, offset, waiter in self._waiters:
-            if self._reached[shard] >= offset and not waiter.done():
+        for place, offset, waiter in self._waiters:
+            if self._reached[place] >= offset and not waiter.done():
                 waiter.set_result(None)

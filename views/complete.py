@@ -6,7 +6,7 @@ and every shard of `fanout` has what those sent: each says so by watermarks. Doe
 
 from __future__ import annotations
 
-from schemas.topics import EDGES, FANOUT, RECORDS
+from schemas.topics import EDGES, FANOUT, OPERATIONS, RECORDS
 from views.store import Progress
 
 _NONE: tuple[int, ...] = ()
@@ -21,6 +21,11 @@ def complete(progress: Progress, shards: int) -> tuple[int, ...]:
             marks = progress.watermarks.get((FANOUT, shard, sender), _NONE)
             found = [min(offset, _at(marks, of)) for of, offset in enumerate(found)]
     return tuple(found)
+
+
+def complete_operations(progress: Progress, shards: int) -> tuple[int, ...]:
+    """For each shard of `operations`, the offset up to which all views show it: nothing of it goes through hops."""
+    return tuple(progress.vector.get((OPERATIONS, shard), 0) for shard in range(shards))
 
 
 def newest_times(progress: Progress, shards: int) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["text", "int", "blob"]
-Source = Literal["records", "edges", "fanout"]
+Source = Literal["records", "edges", "fanout", "operations"]
 Row = tuple[Any, ...]
 Key = tuple[Any, ...]
 

@@ -2,7 +2,8 @@
 
 A *source* is what a projection is a function of: a collection's NSID (given a `Record`), or one of the names below.
 A view of a table whose source is `edges` says its rows in the same way; they travel as messages to the shard of their
-partition. Does not own batches, marks or counts' arithmetic (`processors`).
+partition. One whose source is `operations` says rows by kind of operation (`schemas.operations`), given an `Operation`,
+and nothing else. Does not own batches, marks or counts' arithmetic (`processors`).
 """
 
 from __future__ import annotations

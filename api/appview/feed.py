@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from api.appview import gates, rules
-from api.appview.loader import PARENT, ROOT, Loader
+from api.appview.loader import PARENT, QUOTE, ROOT, Loader
 from api.appview.present_post import Posts, blocked_post, not_found_post
 from schemas.datetimes import from_micros
+from schemas.operations import ONLY_QUOTES, ONLY_REPOSTS
 from views.table import Row
 
 
@@ -47,6 +48,17 @@ def is_there(loaded: Loader, item: Item) -> bool:
         and rules.account_shows(loaded, repost.by)
         and not rules.viewer_blocks(loaded, repost.by)
     )
+
+
+def is_muted(loaded: Loader, item: Item) -> bool:
+    """Whether the viewer mutes the post's author, who reposts it, or what this is of theirs."""
+    author = rules.mute_of(loaded, loaded.authors[item.uri])
+    if author is not None:
+        row = loaded.posts[item.uri]
+        if not author or (author & ONLY_QUOTES and row is not None and row[QUOTE] is not None):
+            return True
+    by = None if item.repost is None else rules.mute_of(loaded, item.repost.by)
+    return by is not None and (not by or bool(by & ONLY_REPOSTS))
 
 
 def ancestors_block(loaded: Loader, item: Item) -> bool:

@@ -8,11 +8,18 @@ from __future__ import annotations
 import orjson
 
 from api.appview.loader import Loader, profile_uri
+from api.appview.rules import mute_of
+from schemas.operations import ONLY_QUOTES, ONLY_REPOSTS
 from views.table import Row
 
 _NOBODY: Row = (None, None, "active", 0, "", b"", b"", b"", b"", None, None, None)
 _NO_LISTS = b'"lists":0,"feedgens":0,"starterPacks":0,"labeler":false,'
-_UNMUTED = b',"viewer":{"muted":false,"mutedOnlyReposts":false,"mutedOnlyQuoteposts":false,"blockedBy":'
+_MUTED = tuple(
+    b',"viewer":{"muted":%b,"mutedOnlyReposts":%b,"mutedOnlyQuoteposts":%b,"blockedBy":'
+    % tuple(b"true" if each else b"false" for each in (not bits, bits & ONLY_REPOSTS, bits & ONLY_QUOTES))
+    for bits in range(4)
+)
+_UNMUTED = _MUTED[0].replace(b"true", b"false")
 _ASSOCIATED = b'"activitySubscription":{"allowSubscriptions":"followers"}'
 
 
@@ -94,4 +101,6 @@ def _viewer(loaded: Loader, did: str, row: Row) -> bytes:
             state = f'{state},"following":"{following}"'
         if followed_by is not None:
             state = f'{state},"followedBy":"{followed_by}"'
-    return b'%b%b},"labels":[%b]' % (_UNMUTED, state.encode(), labels)
+    mute = mute_of(loaded, did)
+    opening = _UNMUTED if mute is None else _MUTED[mute & 3]
+    return b'%b%b},"labels":[%b]' % (opening, state.encode(), labels)

@@ -11,6 +11,7 @@ from api.appview import gates, present_actor, rules
 from api.appview.late import Part
 from api.appview.loader import QUOTE, ROOT, Loader
 from schemas.datetimes import from_micros
+from schemas.operations import BOOKMARK, THREAD_MUTE
 from views import posts
 from views.record import LIKE, POST, REPOST
 from views.table import Row
@@ -18,7 +19,8 @@ from views.table import Row
 _VIEW, _LABELS = posts.TABLE.index("view"), posts.TABLE.index("labels")
 _QUOTES_DEEP = 2
 _NO_COUNTS: Row = (0, 0, 0, 0, 0)
-_NEUTRAL = b',"viewer":{"bookmarked":false,"threadMuted":false,"embeddingDisabled":'
+_STATE = b',"viewer":{"bookmarked":%b,"threadMuted":%b,"embeddingDisabled":%b'
+_SAID = (b"false", b"true")
 _TYPED = b'{"$type":"app.bsky.feed.defs#postView",'
 
 
@@ -83,7 +85,12 @@ class Posts:
     def _viewer(self, uri: str, row: Row, author: str) -> bytes:
         loaded = self._loaded
         like, repost = loaded.likes.get(uri), loaded.reposts.get(uri)
-        state = _NEUTRAL + (b"true" if gates.embedding_disabled(loaded, uri) else b"false")
+        own = loaded.own
+        state = _STATE % (
+            _SAID[own.get((BOOKMARK, uri)) is not None],
+            _SAID[own.get((THREAD_MUTE, row[ROOT] or uri)) is not None],
+            _SAID[gates.embedding_disabled(loaded, uri)],
+        )
         reply_disabled = gates.reply_disabled(loaded, uri, row)
         if reply_disabled is not None:
             state += b',"replyDisabled":true' if reply_disabled else b',"replyDisabled":false'

@@ -1,4 +1,6 @@
-"""What a viewer may see: states of accounts, blocks both ways, takedowns. Pure, over what a request has loaded.
+"""What a viewer may see: states of accounts, blocks both ways, takedowns, the viewer's mutes.
+
+Pure, over what a request has loaded.
 
 A block hides two accounts from each other; a block between two others hides how they stand to one another (a reply from
 its parent, a quote from what it quotes), for every reader.
@@ -8,10 +10,12 @@ from __future__ import annotations
 
 from api.appview.loader import QUOTE, Loader
 from schemas.errors import XrpcError
-from views import actors
+from schemas.operations import MUTE
+from views import actors, operations
 from views.table import Row
 
 _STATUS = actors.TABLE.index("status")
+_VALUE = operations.TABLE.index("value")
 # Throttled and desynchronized accounts are behind, not gone: https://atproto.com/specs/account
 HIDDEN = frozenset(("deactivated", "deleted", "suspended", "takendown"))
 
@@ -28,6 +32,14 @@ def account_shows(loaded: Loader, did: str) -> bool:
 def viewer_blocks(loaded: Loader, did: str) -> bool:
     """Whether the viewer and `did` block one another, either way."""
     return did in loaded.blocked
+
+
+def mute_of(loaded: Loader, did: str) -> int | None:
+    """What of an account the viewer mutes, as bits of `schemas.operations`: 0 all; None when nothing."""
+    if loaded.viewer is None:
+        return None
+    row = loaded.own[MUTE, did]
+    return None if row is None else row[_VALUE][0]
 
 
 def others_block(loaded: Loader, one: str, other: str) -> bool:

@@ -15,6 +15,7 @@ from ingest.identity.resolver import IdentityResolver
 from ingest.log_sqlite.log import SqliteLog
 from ingest.pds.pds import Pds
 from processors.run_embedded import EmbeddedRunner
+from schemas.topics import RECORDS
 
 
 class NetworkCollector(Collector):
@@ -84,7 +85,7 @@ class NetworkCollector(Collector):
         # A shard of which nothing was seen yet has stood still since the start at the least.
         late = [
             runner.newest_times()[shard] or self._since
-            for (_, shard), reached in runner.vector().items()
+            for shard, reached in runner.reached_of(RECORDS).items()
             if reached < log.records_end(shard)
         ]
         return max(0.0, (self._now() - min(late)) / 1e6) if late else 0.0

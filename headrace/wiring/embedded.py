@@ -51,6 +51,7 @@ from processors.audit import Auditor
 from processors.rebuild.copy import Copy
 from processors.rebuild.embedded import EmbeddedGenerations
 from schemas import lexicon
+from schemas.topics import RECORDS
 
 
 class Network(Running):
@@ -141,6 +142,7 @@ class Network(Running):
             log=log,
             metrics=metrics,
             now=shared.unix_micros,
+            operations=log,
             pds=pds,
             resolver=resolver,
         )
@@ -209,7 +211,7 @@ def _status(network: Network, log: SqliteLog, generations: EmbeddedGenerations) 
         "views": {
             "ready": runner.ready,
             "generation": generations.live.name,
-            "reached": [reached for _, reached in sorted(runner.vector().items())],
+            "reached": list(runner.reached_of(RECORDS).values()),
             "behind": runner.behind(),
         },
         "firehose": {"oldest_seq": oldest, "newest_seq": newest, "oldest_time": oldest_time},

@@ -11,7 +11,7 @@ from headrace.lock import DirectoryError, DirectoryLock
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring import shared
-from ingest.log import RecordsReader
+from ingest.log import ViewSource
 from ingest.log_sqlite.accounts import SqliteAccounts
 from ingest.log_sqlite.log import SqliteLog
 from ingest.log_sqlite.schema import id_of
@@ -22,7 +22,7 @@ LOG = "log.sqlite"
 
 
 async def generations(
-    running: Running, settings: Settings, log: RecordsReader, *, upgrade: bool = True
+    running: Running, settings: Settings, log: ViewSource, *, upgrade: bool = True
 ) -> EmbeddedGenerations:
     """The views of a data directory; every generation goes on."""
     registry = SqliteRegistry(settings.data)

@@ -16,11 +16,12 @@ from ingest.derive import STEP, Known, Place, Step, derive, derive_deletion, der
 from ingest.log import Appended, Head, Reason, Rejected
 from ingest.log_sqlite.diff import find_chunks, load_chunk
 from ingest.log_sqlite.index import SqliteIndex
-from ingest.log_sqlite.rows import INSERT_FIREHOSE, INSERT_RECORD, to_row
-from ingest.log_sqlite.schema import OFFSET_MASK, SHARD_BITS
+from ingest.log_sqlite.rows import INSERT_FIREHOSE, INSERT_OPERATION, INSERT_RECORD, SELECT_OWN, to_row
+from ingest.log_sqlite.schema import OFFSET_MASK, SHARD_BITS, rows_of
 from ingest.verdict import Reject, accept
 from schemas.entries import Account, Commit, Derived, Diff, Entry, FirehoseEvent, FirehoseKind, Sync, TakedownEntry
 from schemas.entry_codec import encode
+from schemas.operations import Operation
 from schemas.syntax import Did
 from schemas.topics import shard_of
 
@@ -45,9 +46,10 @@ class Ends(msgspec.Struct):
     time: int
     seq: int
     account: int
+    operations: list[int]
 
     def copy(self) -> Ends:
-        return Ends(self.commits[:], self.records[:], self.time, self.seq, self.account)
+        return Ends(self.commits[:], self.records[:], self.time, self.seq, self.account, self.operations[:])
 
 
 class Expansion(msgspec.Struct, frozen=True):
@@ -83,6 +85,7 @@ class Batch:
         self.commits: list[tuple[Any, ...]] = []
         self.records: list[tuple[Any, ...]] = []
         self.firehose: list[tuple[Any, ...]] = []
+        self.operations: dict[tuple[str, str, str], tuple[Any, ...]] = {}
         self.derived: list[tuple[int, Derived]] = []
         self.events: list[FirehoseEvent] = []
         self.expansions: dict[int, Expansion | None] = {}
@@ -120,6 +123,7 @@ class Batch:
             return self._add(entries[0], shards[0])
         trial = Batch(self._con, self, self.ends, self._now, self._step)
         trial.commits = self.commits[:]  # a diff re-reads its range
+        trial.operations = self.operations.copy()  # a deletion removes what is the account's
         results: list[Appended] = []
         first: int | None = None
         for given, shard in zip(entries, shards, strict=True):
@@ -136,6 +140,15 @@ class Batch:
         self._merge(trial)
         return results
 
+    def operate(self, operation: Operation, shard: int) -> list[Appended]:
+        """Take one that needs no judging: whoever asked may. Of a key the last one stays."""
+        ends = self.ends
+        time = ends.time = max(self._now, ends.time + 1)
+        offset = ends.operations[shard] = ends.operations[shard] + 1
+        key = (operation.did, operation.kind, operation.subject)
+        self.operations[key] = (shard << SHARD_BITS | offset, *key, operation.value, time)
+        return [Appended(shard, offset, None, time, 0)]
+
     def busy(self) -> set[int]:
         """Shards with an expansion that this transaction leaves half done."""
         return {shard for shard, left in self.expansions.items() if left is not None}
@@ -145,7 +158,8 @@ class Batch:
         if isinstance(todo.entry, Account):
             step = derive_deletion(todo.entry, self.ends.records[shard], self, self._step)
             self._take(step, shard)
-            self.expansions[shard] = None if step.done else todo
+            done = step.done and self._forget(todo.entry.did, shard)
+            self.expansions[shard] = None if done else todo
             return
         left: Expansion | None = todo
         room = self._step
@@ -170,6 +184,8 @@ class Batch:
         con.executemany("INSERT INTO commits(id, time, body) VALUES(?, ?, ?)", self.commits)
         con.executemany(INSERT_RECORD, self.records)
         con.executemany(INSERT_FIREHOSE, self.firehose)
+        if self.operations:
+            con.executemany(INSERT_OPERATION, self.operations.values())
         con.executemany(_HEADS, [self._head_row(did, known) for did, known in self.known_here.items()])
         puts, drops = [], []
         for did, paths in self._places.items():
@@ -215,10 +231,22 @@ class Batch:
                 carried = isinstance(entry, Commit | Sync)
                 seq = self._sequence(step.event, step.did, source if carried else None, time)
             self._take(step, shard)
-            if not step.done:
-                assert isinstance(entry, Account)
-                self.expansions[shard] = Expansion(source, entry)
+            if isinstance(entry, Account) and entry.status == "deleted":
+                done = step.done and self._forget(entry.did, shard)
+                if not done:
+                    self.expansions[shard] = Expansion(source, entry)
         return [Appended(shard, offset, seq, time, ends.records[shard])]
+
+    def _forget(self, did: Did, shard: int) -> bool:
+        """Remove the operations of an account that is deleted, as many as fit a step; whether that is all of them."""
+        room = self._step
+        stored = rows_of(self._con, SELECT_OWN, (did, room + len(self.operations) + 1))
+        here = {key[1:]: row[4] for key, row in self.operations.items() if key[0] == did}
+        keys = [key for key in stored if key not in here]
+        keys += [key for key, value in here.items() if value is not None]
+        for kind, subject in keys[:room]:
+            self.operate(Operation(did, kind, subject, None), shard)
+        return len(keys) <= room
 
     def _reject(self, verdict: Reject, head: Head | None) -> Rejected:
         self.rejected.append(verdict.reason)
@@ -269,6 +297,7 @@ class Batch:
         self.firehose += trial.firehose
         self.derived += trial.derived
         self.events += trial.events
+        self.operations = trial.operations
         self.expansions |= trial.expansions
 
     def _shard_of(self, did: str) -> int:

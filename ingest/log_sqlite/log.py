@@ -15,11 +15,18 @@ from pathlib import Path
 
 from ingest.changes import LoopChanges
 from ingest.derive import STEP, did_of
-from ingest.log import Appended, Follower, Head, Reason, Value
+from ingest.log import Appended, Follower, Head, Operated, Reason, Value
 from ingest.log_sqlite.batch import Batch
 from ingest.log_sqlite.checkpoint import Checkpointer
 from ingest.log_sqlite.index import SqliteIndex
-from ingest.log_sqlite.rows import SELECT_FIREHOSE, SELECT_RECORDS, event_of_row, of_row
+from ingest.log_sqlite.rows import (
+    SELECT_FIREHOSE,
+    SELECT_OPERATIONS,
+    SELECT_RECORDS,
+    event_of_row,
+    of_row,
+    operation_of_row,
+)
 from ingest.log_sqlite.schema import OFFSET_MASK, SHARD_BITS, open_reader, open_writer, rows_of
 from ingest.log_sqlite.start import read_ends, read_expansions, read_oldest
 from ingest.log_sqlite.writer import Group, LogStoppedError, Writer
@@ -30,6 +37,7 @@ from schemas.cid import Cid
 from schemas.entries import Account, Commit, Derived, Diff, Entry, FirehoseEvent, RecordEntry, Sync
 from schemas.entry_codec import decode
 from schemas.errors import InvariantError
+from schemas.operations import Operation
 from schemas.syntax import Did
 from schemas.topics import shard_of
 
@@ -69,7 +77,11 @@ class SqliteLog:
         self._oldest = read_oldest(self._reader)
         self._tails: list[Tail[Derived]] = [Tail(end, TAIL_ENTRIES, TAIL_BYTES) for end in ends.records]
         self._events: Tail[FirehoseEvent] = Tail(ends.seq, TAIL_ENTRIES, TAIL_BYTES)
-        self._changed = LoopChanges(lambda: self._writer.ends.records, lambda: self._writer.ends.seq)
+        self._changed = LoopChanges(
+            lambda: self._writer.ends.records,
+            lambda: self._writer.ends.seq,
+            lambda: self._writer.ends.operations,
+        )
         expansions = read_expansions(con)
         self._writer = Writer(
             con,
@@ -142,6 +154,13 @@ class SqliteLog:
         with tracer.span("append commits", attributes={"messaging.batch.message_count": len(entries)}):
             return await self._writer.put(group)
 
+    async def operate(self, operation: Operation) -> Operated:
+        """Durable when it returns, with whatever else is committed then. Raises LogStoppedError."""
+        shard = shard_of(operation.did, self._shards)
+        size = 256 + len(operation.subject) + len(operation.value or b"")
+        (told,) = await self._writer.put(Group(operation, [shard], size))
+        return Operated(told.shard, told.offset, told.time)
+
     @property
     def shards(self) -> int:
         return self._shards
@@ -160,6 +179,14 @@ class SqliteLog:
             return found
         low, high = shard << SHARD_BITS | after, (shard + 1) << SHARD_BITS
         return [of_row(row) for row in rows_of(self._reader, SELECT_RECORDS, (low, high, min(limit, MAX_READ)))]
+
+    def operations_end(self, shard: int) -> int:
+        return self._writer.ends.operations[shard]
+
+    async def read_operations(self, shard: int, after: int, limit: int) -> list[Operation]:
+        low, high = shard << SHARD_BITS | after, (shard + 1) << SHARD_BITS
+        found = rows_of(self._reader, SELECT_OPERATIONS, (low, high, min(limit, MAX_READ)))
+        return [operation_of_row(row) for row in found]
 
     def commits_end(self, shard: int) -> int:
         return self._writer.ends.commits[shard]
@@ -237,14 +264,19 @@ class SqliteLog:
         return self._writer.rejected
 
     async def truncate(
-        self, *, commits: Mapping[str, Mapping[int, int]], records: Mapping[str, Mapping[int, int]], now: int
+        self,
+        *,
+        commits: Mapping[str, Mapping[int, int]],
+        records: Mapping[str, Mapping[int, int]],
+        now: int,
+        operations: Mapping[str, Mapping[int, int]] | None = None,
     ) -> int:
         """Drop what no consumer needs any more (`ingest.log_truncate`); returns the number of rows looked at.
 
-        `commits` and `records` map the consumers of each topic to their offset per shard. Goes in small transactions,
-        between the batches.
+        `commits`, `records` and `operations` map the consumers of each topic to their offset per shard. Goes in
+        small transactions, between the batches.
         """
-        cut, total = Cut(now, commits, records), 0
+        cut, total = Cut(now, commits, records, operations or {}), 0
         while count := await self._writer.cut(cut):
             total += count
         self._oldest = read_oldest(self._reader)

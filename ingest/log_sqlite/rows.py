@@ -1,4 +1,4 @@
-"""Rows of `records` and `firehose` to entries and back.
+"""Rows of `records`, `firehose` and `operations` to entries and back.
 
 Nothing is stored that the rest of the row says: a record's CID is the hash of its bytes, a head's commit the hash of
 its block, `first_time` is left out where it is `time`.
@@ -12,6 +12,7 @@ from ingest.log_sqlite.schema import OFFSET_MASK
 from schemas.cid import CBOR_PREFIX, Cid
 from schemas.entries import AccountEntry, Derived, FirehoseEvent, HeadEntry, RecordEntry, TakedownEntry
 from schemas.entry_codec import frame_of
+from schemas.operations import Operation
 from schemas.syntax import Did, Handle
 from schemas.tid import Tid
 
@@ -30,6 +31,10 @@ SELECT_FIREHOSE = (
     "SELECT f.seq, f.time, f.kind, f.did, f.head, f.tail, c.body "
     "FROM firehose f LEFT JOIN commits c ON c.id=f.source WHERE f.seq>? ORDER BY f.seq LIMIT ?"
 )
+
+INSERT_OPERATION = "INSERT OR REPLACE INTO operations(id, did, kind, subject, value, time) VALUES(?, ?, ?, ?, ?, ?)"
+SELECT_OPERATIONS = "SELECT id, did, kind, subject, value, time FROM operations WHERE id>? AND id<? ORDER BY id LIMIT ?"
+SELECT_OWN = "SELECT kind, subject FROM operations WHERE did=? AND value IS NOT NULL ORDER BY kind, subject LIMIT ?"
 
 
 def to_row(entry: Derived, at: int, account: int | None, replaces: int | None) -> tuple[Any, ...]:
@@ -70,3 +75,9 @@ def event_of_row(row: Any) -> FirehoseEvent:
     if body is not None:
         kind, did, head, tail = frame_of(body)
     return FirehoseEvent(seq, Did(did), kind, head, tail, time)
+
+
+def operation_of_row(row: Any) -> Operation:
+    """The entry of a row of SELECT_OPERATIONS."""
+    at, did, kind, subject, value, time = row
+    return Operation(Did(did), kind, subject, value, time, at & OFFSET_MASK)

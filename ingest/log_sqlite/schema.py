@@ -39,6 +39,14 @@ CREATE TABLE expansions(
   shard INTEGER PRIMARY KEY, source INTEGER NOT NULL, chunk INTEGER NOT NULL, op INTEGER NOT NULL);
 """
 
+# Made where it is missing: directories are older than it. A key is there once: it is compacted as it is written.
+_OPERATIONS = """
+CREATE TABLE IF NOT EXISTS operations(
+  id INTEGER PRIMARY KEY, did TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, value BLOB,
+  time INTEGER NOT NULL);
+CREATE UNIQUE INDEX IF NOT EXISTS operations_by_key ON operations(did, kind, subject);
+"""
+
 
 def open_writer(path: Path, *, shards: int, first_seq: int) -> apsw.Connection:
     """Open or create the log. Durable: WAL, and an fsync at every commit. Raises InvariantError on another N."""
@@ -57,6 +65,7 @@ def open_writer(path: Path, *, shards: int, first_seq: int) -> apsw.Connection:
                 "INSERT INTO meta VALUES(?, ?)", (("format", FORMAT), ("shards", shards), ("next_seq", first_seq))
             )
     with con:
+        con.execute(_OPERATIONS)
         # A name that no other log has, so that what was computed from this one is not taken for another's.
         con.execute("INSERT OR IGNORE INTO meta VALUES('id', ?)", (secrets.randbits(62),))
     for key, wanted in (("format", FORMAT), ("shards", shards)):

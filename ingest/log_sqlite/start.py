@@ -17,13 +17,27 @@ def read_ends(con: apsw.Connection, shards: int) -> Ends:
     """From the tables, and from `meta` where truncation has dropped the newest row."""
     commits = [max(newest(con, "commits", shard), meta(con, f"commits_end.{shard}") or 0) for shard in range(shards)]
     records = [newest(con, "records", shard) for shard in range(shards)]
-    clock = meta(con, "last_time") or 0
+    operations = _operations(con, shards)
+    clock = max([meta(con, "last_time") or 0, *(time for _, time in operations)])
     for shard, offset in enumerate(commits):
         rows = rows_of(con, "SELECT time FROM commits WHERE id=?", (shard << SHARD_BITS | offset,))
         clock = max([clock, *(row[0] for row in rows)])
     seq = rows_of(con, "SELECT max(seq) FROM firehose")[0][0] or 0
     account = rows_of(con, "SELECT max(account) FROM heads")[0][0] or 0
-    return Ends(commits, records, clock, max(seq, (meta(con, "next_seq") or 1) - 1), account)
+    newest_seq = max(seq, (meta(con, "next_seq") or 1) - 1)
+    return Ends(commits, records, clock, newest_seq, account, [offset for offset, _ in operations])
+
+
+def _operations(con: apsw.Connection, shards: int) -> list[tuple[int, int]]:
+    """(offset, time) of each shard's newest; a log that only older versions have written has no such table."""
+    if not rows_of(con, "SELECT 1 FROM sqlite_schema WHERE name='operations'"):
+        return [(0, 0)] * shards
+    found = [newest(con, "operations", shard) for shard in range(shards)]
+    times = [
+        rows_of(con, "SELECT time FROM operations WHERE id=?", (shard << SHARD_BITS | offset,))
+        for shard, offset in enumerate(found)
+    ]
+    return [(offset, rows[0][0] if rows else 0) for offset, rows in zip(found, times, strict=True)]
 
 
 def read_oldest(con: apsw.Connection) -> tuple[int, int]:

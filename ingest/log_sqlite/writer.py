@@ -33,6 +33,7 @@ from ingest.log_truncate import Cut, truncate_step
 from schemas.crash import point
 from schemas.entries import Entry
 from schemas.errors import InvariantError
+from schemas.operations import Operation
 
 MAX_BATCH = 512
 MAX_BATCH_BYTES = 16 << 20
@@ -54,11 +55,11 @@ class LogStoppedError(InvariantError):
 
 
 class Group:
-    """Entries that go in together, with their shards and about how many bytes they hold."""
+    """Entries that go in together, or an operation, with their shards and about how many bytes they hold."""
 
     __slots__ = ("entries", "future", "shards", "size")
 
-    def __init__(self, entries: Sequence[Entry], shards: list[int], size: int) -> None:
+    def __init__(self, entries: Sequence[Entry] | Operation, shards: list[int], size: int) -> None:
         self.entries = entries
         self.shards = shards
         self.size = size
@@ -180,7 +181,7 @@ class Writer:
             else:
                 await asyncio.get_running_loop().run_in_executor(self._thread, self._commit)
             point("log.after_commit")
-            self._committed(len(batch.commits), self._took)
+            self._committed(len(batch.commits) + len(batch.operations), self._took)
         except Exception as error:
             for group in taken:
                 if not group.future.done():
@@ -228,7 +229,11 @@ class Writer:
                 continue
             taken.append(group)
             room -= group.size
-            results.append(batch.add(group.entries, group.shards))
+            entries = group.entries
+            if isinstance(entries, Operation):
+                results.append(batch.operate(entries, group.shards[0]))
+            else:
+                results.append(batch.add(entries, group.shards))
             if batch.expansions:
                 holding.update((group, shard) for shard in batch.busy() - busy)
                 busy |= batch.busy()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from ingest.log import RecordsReader
+from ingest.log import ViewSource
 from processors.rebuild.builds import CATCH_UP_SECONDS, Diff, Standing
 from processors.rebuild.copy import Copy, stop, unlink, unread
 from processors.rebuild.side_by_side import side_by_side
@@ -21,6 +21,7 @@ from processors.rebuild.skips_embedded import EmbeddedSkips
 from processors.run_embedded import EmbeddedRunner, RunnerStoppedError
 from schemas import crash
 from schemas.errors import InvariantError
+from schemas.topics import OPERATIONS, RECORDS
 from views.generations import (
     FIRST,
     Generation,
@@ -52,7 +53,7 @@ class EmbeddedGenerations:
         self,
         directory: Path,
         registry: SqliteRegistry,
-        log: RecordsReader,
+        log: ViewSource,
         *,
         log_id: str,
         views: Sequence[View],
@@ -79,12 +80,9 @@ class EmbeddedGenerations:
     def live(self) -> Copy:
         return self._copies[self._live]
 
-    def progress(self) -> dict[str, Mapping[int, int]]:
-        """By generation, up to which offset of each shard of `records` it is complete: what the log must keep."""
-        return {
-            name: {shard: reached for (_, shard), reached in copy.runner.vector().items()}
-            for name, copy in self._copies.items()
-        }
+    def progress(self, topic: str = RECORDS) -> dict[str, Mapping[int, int]]:
+        """By generation, up to which offset of each shard of a topic it is complete: what the log must keep."""
+        return {name: copy.runner.reached_of(topic) for name, copy in self._copies.items()}
 
     async def open(self, *, upgrade: bool = True) -> None:
         """Go on with every generation; the first is made where there is none.
@@ -157,7 +155,11 @@ class EmbeddedGenerations:
             self.views,
             self._settings,
             lambda failure: self._failed(name, failure),
-            skipped={shard: self._skips.of_shard(shard) for shard in range(self._log.shards)},
+            skipped={
+                (topic, shard): self._skips.of_shard(shard, topic)
+                for topic in (RECORDS, OPERATIONS)
+                for shard in range(self._log.shards)
+            },
         )
         try:
             await runner.start()
@@ -308,8 +310,8 @@ class EmbeddedGenerations:
         """Nobody who has read the live one is to read less."""
         if self._live not in self._copies:
             return
-        for (_, shard), offset in self.live.runner.vector().items():
-            if not await copy.runner.reached(shard, offset, CATCH_UP_SECONDS):
+        for (topic, shard), offset in self.live.runner.vector().items():
+            if not await copy.runner.reached(shard, offset, CATCH_UP_SECONDS, topic):
                 raise GenerationError(
                     f"{copy.name} is {copy.runner.behind()} entries behind: try again when it has caught up"
                 )

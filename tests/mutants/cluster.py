@@ -74,7 +74,7 @@ MUTANTS: Final = (
     Mutant(
         "before-images are no later than other rows",
         "views/cql/order.py",
-        "    if table is records.TABLE:\n        return 2\n",
+        "    if table in _BEFORE_IMAGES:\n        return 2\n",
         "",
         ORDER,
     ),

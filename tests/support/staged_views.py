@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections import deque
 
-from ingest.log import RecordsReader
+from ingest.log import ViewSource
 from processors.batch import Stages
 from processors.decode import Decoder
 from processors.plan import Plan
@@ -46,7 +46,7 @@ class StagedViews:
 
     def __init__(
         self,
-        log: RecordsReader,
+        log: ViewSource,
         store: SqliteStore,
         settings: FanoutSettings,
         *,
@@ -73,6 +73,7 @@ class StagedViews:
         self._at = [
             (await self._store.progress()).vector.get(("records", shard), 0) for shard in range(self._log.shards)
         ]
+        self._operated = [0] * self._log.shards
         return self
 
     async def feed(self, size: int) -> None:
@@ -88,3 +89,17 @@ class StagedViews:
                 await self.stages.feed(shard, entries)
                 self._at[shard] = max(self._at[shard], entries[-1].offset)
             await self._store.apply(self.stages.finish())
+        for shard in range(log.shards):
+            while self._operated[shard] < log.operations_end(shard):
+                await self._operations(shard, size)
+
+    async def _operations(self, shard: int, size: int) -> None:
+        """One batch; what was taken last comes once more in front of it."""
+        after = max(0, self._operated[shard] - self.dice.randrange(4)) if self._doubled else self._operated[shard]
+        found = await self._log.read_operations(
+            shard, after, self.dice.randint(1, size) + self._operated[shard] - after
+        )
+        self.stages.begin()
+        await self.stages.feed_operations(shard, found)
+        self._operated[shard] = max(self._operated[shard], found[-1].offset)
+        await self._store.apply(self.stages.finish())

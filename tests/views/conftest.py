@@ -15,6 +15,7 @@ from schemas.cid import Cid
 from schemas.datetimes import from_micros
 from schemas.entries import AccountEntry, HeadEntry, RecordEntry, TakedownEntry
 from schemas.lexicon import load
+from schemas.operations import BOOKMARK, MUTE, Operation
 from schemas.syntax import Did, Handle
 from schemas.tid import Tid, tid_from_micros
 from schemas.topics import shard_of
@@ -54,6 +55,8 @@ class World:
         self.live = {}
         self.time = START + 1_000_000 * SECOND
         self.fed = dict.fromkeys(range(shards), 0)
+        self.operations = {shard: [] for shard in range(shards)}
+        self.operated = dict.fromkeys(range(shards), 0)
         self.plan = Plan(ALL)
         self.decoder = Decoder(load(), self.plan.collections)
         self.settings = settings or FanoutSettings()
@@ -114,6 +117,17 @@ class World:
     def block(self, owner, number, subject, second=None):
         return self._subject(owner, BLOCK, number, subject, second)
 
+    def operate(self, owner, kind, subject, value=b""):
+        self.time += SECOND
+        log = self.operations[shard_of(owner, self.shards)]
+        log.append(Operation(Did(owner), kind, subject, value, self.time, len(log) + 1))
+
+    def mute(self, owner, subject, value=b"\0"):
+        self.operate(owner, MUTE, subject, value)
+
+    def bookmark(self, owner, uri, value=None):
+        self.operate(owner, BOOKMARK, uri, CID.encode() if value is None else value)
+
     def profile(self, owner, **fields):
         return self.put(owner, PROFILE, "self", fields)
 
@@ -137,6 +151,14 @@ class World:
                 await self.stages.feed(shard, some)
                 self.fed[shard] += len(some)
             await self.store.apply(self.stages.finish())
+        for shard, log in self.operations.items():
+            while self.operated[shard] < len(log):
+                start = self.operated[shard]
+                some = log[start : None if size is None else start + dice.randint(1, size)]
+                self.stages.begin()
+                await self.stages.feed_operations(shard, some)
+                await self.store.apply(self.stages.finish())
+                self.operated[shard] += len(some)
 
     async def rows(self, table, *partition):
         return await self.store.slice(table, partition, limit=10_000)
@@ -154,11 +176,13 @@ ON_CQL = frozenset(
     (
         "test_a_block_between_others_hides_how_they_stand_to_each_other",
         "test_a_block_hides_two_accounts_from_each_other",
+        "test_a_bookmark_says_what_became_of_its_post",
         "test_a_detached_quote_shows_nothing_of_what_it_quotes",
         "test_a_gate_that_is_taken_down_rules_nothing",
         "test_a_post_comes_with_its_author_counts_and_the_viewer_s_state",
         "test_a_profile_says_who_it_is_its_counts_and_how_it_stands_to_the_viewer",
         "test_a_repost_says_who_reposted",
+        "test_a_mute_leaves_posts_and_reposts_out_of_the_timeline_and_nowhere_else",
         "test_a_thread_has_its_parents_and_replies_newest_first",
         "test_an_unlike_leaves_no_row_and_uncovers_the_next_duplicate",
         "test_blocks_are_found_from_both_sides",

@@ -5,7 +5,7 @@ and must then come to the same rows:
 
 0. Rows of tables that decide nothing, and of `edges` the members of sets whose count is in another partition.
 1. Tables whose rows decide what an entry sends or whether it is folded in: merged rows, first rows, folds of one's own.
-2. `records`: once a row is there its entry counts as done.
+2. `records` and `operations`: once a row is there its entry counts as done.
 3. Progress, by the store.
 
 A partition with statics is one mutation: whole or not at all. Only when it outgrows one is it cut: of `edges` the
@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import views
-from views import records
+from views import operations, records
 from views.store import Batch
 from views.table import Key, Row, Table
 
@@ -27,6 +27,7 @@ Partitions = list[tuple[Table, Key, Mapping[Key, Row | None], Row | None]]
 """Table, partition, its rows, its statics (None where they do not change)."""
 
 DECIDING: Final = frozenset(view.table for view in views.ALL if view.merge or view.first or view.fold)
+_BEFORE_IMAGES: Final = frozenset((records.TABLE, operations.TABLE))
 WAVES: Final = 3
 
 
@@ -49,7 +50,7 @@ def statics_first(table: Table) -> bool:
 
 
 def _wave(table: Table, *, counted: bool) -> int:
-    if table is records.TABLE:
+    if table in _BEFORE_IMAGES:
         return 2
     if table not in DECIDING:
         return 0

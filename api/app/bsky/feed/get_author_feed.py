@@ -11,7 +11,7 @@ from api.appview.loader import PARENT, Loader
 from api.appview.pins import own_pin, pinned_post
 from api.appview.present_post import Posts
 from api.appview.reader import AppViewReader, profile_not_found
-from api.appview.rules import is_active, visible_post
+from api.appview.rules import is_active, mute_of, visible_post
 from api.xrpc import Auth, Ctx, Endpoint
 from schemas.errors import XrpcError
 from views import author_feed
@@ -65,11 +65,20 @@ def rules(loaded: Loader, found: Skeleton) -> list[Item]:
             raise XrpcError("BlockedActor", f"Requester has blocked actor: {did}")
         if loaded.blocks[did, viewer] is not None:
             raise XrpcError("BlockedByActor", f"Requester is blocked by actor: {did}")
-    items = [item for item in found.items if feed.is_there(loaded, item)]
+    items = [item for item in found.items if feed.is_there(loaded, item) and not _muted_repost(loaded, item)]
     if found.filter == author_feed.POSTS_AND_AUTHOR_THREADS:
         whole = _whole_threads(loaded, found.items)
         items = [item for item in items if item.repost is not None or item.pinned or item.uri in whole]
     return items
+
+
+def _muted_repost(loaded: Loader, item: Item) -> bool:
+    """Of somebody whom the viewer mutes altogether, by somebody whom the viewer does not: that one's feed was asked."""
+    return (
+        item.repost is not None
+        and mute_of(loaded, loaded.authors[item.uri]) == 0
+        and mute_of(loaded, item.repost.by) != 0
+    )
 
 
 def _whole_threads(loaded: Loader, items: list[Item]) -> set[str]:

@@ -33,7 +33,11 @@ async def skeleton(
 
 
 def rules(loaded: Loader, items: list[Item]) -> list[Item]:
-    return [item for item in items if feed.is_there(loaded, item) and not feed.ancestors_block(loaded, item)]
+    return [
+        item
+        for item in items
+        if feed.is_there(loaded, item) and not feed.is_muted(loaded, item) and not feed.ancestors_block(loaded, item)
+    ]
 
 
 def present(loaded: Loader, items: list[Item], following: Key | None) -> bytes:
