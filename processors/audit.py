@@ -18,7 +18,7 @@ partition's `applied`. Does not own when audits are made, nor how an account is 
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import structlog
@@ -28,8 +28,10 @@ from processors.digest import Lines, comparable
 from processors.rebuild.builds import shown
 from processors.rebuild.diff import Difference
 from schemas.entries import Derived
-from schemas.topics import RECORDS
+from schemas.operations import BOOKMARK, MUTE, THREAD_MUTE, Operation
+from schemas.topics import OPERATIONS, RECORDS
 from views import author_feed, followers, interactions, likes_by_actor, posts, reposts_by_actor
+from views import operations as views_operations
 from views.store import Reads
 from views.table import Key, Row, Table
 from views.view import View
@@ -38,7 +40,8 @@ ENTRIES_MOST: Final = 5_000  # entries of one account
 SUBJECTS_MOST: Final = 8  # subjects whose interactions are counted
 FOLLOWED_MOST: Final = 3  # accounts that it follows whose followers are counted
 MEMBERS_MOST: Final = 2_000  # rows of one partition that are counted
-Reached = Callable[[int, int, float], Awaitable[bool]]
+Reached = Callable[..., Awaitable[bool]]
+"""(shard, offset, seconds), of `records`; with `OPERATIONS` behind them of that."""
 Spend = Callable[[int], Awaitable[None]]
 _T = TypeVar("_T", bound=Any)
 
@@ -47,7 +50,8 @@ _AT_ONCE: Final = 100  # rows asked for in one call
 _WAIT_SECONDS: Final = 60.0
 _LOGGED: Final = 20
 _ACCOUNT: Final = frozenset({"did", "actor"})  # names of columns that say whose partition it is
-_SECOND: Final = {
+_SECOND: Final[Mapping[Table, Iterable[object]]] = {
+    views_operations.TABLE: (MUTE, BOOKMARK, THREAD_MUTE),
     author_feed.TABLE: range(author_feed.POSTS_WITH_VIDEO + 1),
     likes_by_actor.TABLE: range(likes_by_actor.BUCKETS),
     reposts_by_actor.TABLE: range(reposts_by_actor.BUCKETS),
@@ -59,12 +63,23 @@ _log = structlog.get_logger(__name__)
 class Accounts(Protocol):
     """The log, account by account."""
 
+    topics: Collection[str]
+    """What is known of it: `records`, and where views of them are to be audited too, `operations`."""
+
     async def sample(self, count: int) -> list[str]:
         """At most `count` accounts at random; none when there are none."""
         ...
 
     async def entries(self, did: str, limit: int) -> list[Derived] | None:
         """The newest entry of each key that is there, in order of offset; None when there are more than `limit`."""
+        ...
+
+    async def operations(self, did: str, limit: int) -> list[Operation] | None:
+        """The newest operation of each key that is there, in order of offset; None when there are more than `limit`."""
+        ...
+
+    async def operations_ends(self) -> list[int]:
+        """As `ends`, of `operations`."""
         ...
 
     async def ends(self) -> list[int]:
@@ -93,10 +108,10 @@ class Auditor:
         self,
         accounts: Accounts,
         views: Sequence[View],
-        skipped: Callable[[str], Collection[int]] = lambda _: (),
+        skipped: Callable[[str, str], Collection[int]] = lambda _did, _topic: (),
         spend: Spend = _nothing_to_spend,
     ) -> None:
-        """`skipped`: by account, the offsets of its shard of `records` that an operator had skipped.
+        """`skipped`: by account and topic, the offsets of its shard that an operator had skipped.
 
         `spend` is told of every row before it is asked for, and waits where that is too many.
         """
@@ -125,16 +140,20 @@ class Auditor:
             for shard, end in enumerate(await self._accounts.ends()):
                 while not await reached(shard, end, _WAIT_SECONDS):
                     continue
-            entries = await self._accounts.entries(did, ENTRIES_MOST)
-            if entries is None:
+            operated = OPERATIONS in self._accounts.topics
+            for shard, end in enumerate(await self._accounts.operations_ends() if operated else ()):
+                while not await reached(shard, end, _WAIT_SECONDS, OPERATIONS):
+                    continue
+            looked = await self._look(did)
+            if looked is None:
                 self.too_large += 1
                 return []
-            found = await self._compare(did, entries, store, seed)
+            found = await self._compare(did, *looked, store, seed)
             if not found:
                 break
             # What was written while the views were looked at is in them already, and not in `entries`.
-            latest, then = await self._accounts.entries(did, ENTRIES_MOST), _places(entries)
-            if latest is None or _places(latest) != then:
+            latest, then = await self._look(did), _places(*looked)
+            if latest is None or _places(*latest) != then:
                 found = [each for each in found if each.as_of != then]
             standing = [each.difference for each in found if each in seen]
             if standing:
@@ -144,23 +163,35 @@ class Auditor:
         self.audited += 1
         return standing  # none of what changes faster than it can be looked at: another day
 
+    async def _look(self, did: str) -> tuple[list[Derived], list[Operation]] | None:
+        """What the log says of an account now; None when that is too much."""
+        entries = await self._accounts.entries(did, ENTRIES_MOST)
+        operated = OPERATIONS in self._accounts.topics
+        operations = await self._accounts.operations(did, ENTRIES_MOST) if operated else []
+        return None if entries is None or operations is None else (entries, operations)
+
     def _report(self, did: str, found: list[Difference]) -> None:
         self.divergent += len(found)
         for each in found[:_LOGGED]:
             left, right = (None if row is None else shown(row) for row in (each.left, each.right))
             _log.error("views.divergent", account=did, view=each.view, key=shown(each.key), log=left, store=right)
 
-    async def _compare(self, did: str, entries: Sequence[Derived], store: Reads, seed: int) -> list[_Found]:
-        batch = await self._expected.of(entries, self._skipped(did))
+    async def _compare(
+        self, did: str, entries: Sequence[Derived], operations: Sequence[Operation], store: Reads, seed: int
+    ) -> list[_Found]:
+        skipped = {topic: self._skipped(did, topic) for topic in self._accounts.topics}
+        batch = await self._expected.of(entries, skipped[RECORDS], operations, skipped.get(OPERATIONS, ()))
         own_rows: list[Difference] = []
         for view in self._views:
             table = view.table
+            if table.source == OPERATIONS and OPERATIONS not in skipped:
+                continue
             partitions = {
                 partition: [row for row in rows.values() if row is not None]
                 for partition, rows in batch.rows.get(table, {}).items()
             }
             own_rows += await self._rows(table, [row for rows in partitions.values() for row in rows], store)
-            if table.source != RECORDS:
+            if table.source not in skipped:
                 continue
             own = dict.fromkeys(_own_partitions(table, did), ())
             if table.clustering:
@@ -169,7 +200,7 @@ class Auditor:
             if table.statics:
                 none = dict.fromkeys(own, (0,) * len(table.statics))
                 own_rows += await self._statics(table, {**none, **batch.statics.get(table, {})}, store)
-        places = _places(entries)
+        places = _places(entries, operations)
         found = [_Found(each, places) for each in own_rows]
         dice = random.Random(seed)  # noqa: S311 - no secret
         touched = {*batch.rows.get(posts.TABLE, {}), *batch.rows.get(interactions.TABLE, {})}
@@ -257,9 +288,9 @@ def _some(things: Collection[_T], most: int, dice: random.Random) -> list[_T]:
     return dice.sample(ordered, min(most, len(ordered)))
 
 
-def _places(entries: Sequence[Derived]) -> tuple[int, ...]:
+def _places(entries: Sequence[Derived], operations: Sequence[Operation]) -> tuple[tuple[int, ...], ...]:
     """As of which moment of its log an account is: no entry comes or goes without another number here."""
-    return tuple(entry.offset for entry in entries)
+    return tuple(entry.offset for entry in entries), tuple(each.offset for each in operations)
 
 
 def _record(uri: str) -> tuple[str, str]:

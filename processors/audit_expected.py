@@ -12,6 +12,7 @@ from processors.decode import Decoder
 from processors.plan import Plan
 from schemas.entries import Derived
 from schemas.lexicon import load
+from schemas.operations import Operation
 from views.store import Batch, Progress
 from views.table import Key, Row, Table
 from views.view import FanoutSettings, View
@@ -24,11 +25,18 @@ class Expected:
         self._plan = Plan(views)
         self._decoder = Decoder(load(), self._plan.collections)
 
-    async def of(self, entries: Sequence[Derived], skipped: Collection[int]) -> Batch:
-        """All rows and statics of these entries, which rise in offset; `skipped` are offsets that make none."""
+    async def of(
+        self,
+        entries: Sequence[Derived],
+        skipped: Collection[int],
+        operations: Sequence[Operation] = (),
+        skipped_operations: Collection[int] = (),
+    ) -> Batch:
+        """All rows and statics of these, which rise in offset; `skipped` are offsets that make none."""
         stages = Stages(self._plan, self._decoder, _Nothing(), Progress({}, {}), shards=1, settings=FanoutSettings())
         stages.begin()
         await stages.feed(0, entries, skipped)
+        await stages.feed_operations(0, operations, skipped_operations)
         return stages.finish()
 
 

@@ -23,6 +23,7 @@ from processors.audit_sample import Sample
 from processors.lanes.shards import Skips
 from processors.rebuild.diff import Difference
 from schemas.entries import Derived
+from schemas.operations import Operation
 from schemas.topics import RECORDS
 from views import records
 from views.complete import complete
@@ -64,7 +65,7 @@ class ShardAudits:
         self._skips = skips
         self._pace = Pace(rate)
         self._accounts = _ShardAccounts(store)
-        self.auditor = Auditor(self._accounts, views, lambda _: self._skipped, self._pace.spend)
+        self.auditor = Auditor(self._accounts, views, lambda _did, _topic: self._skipped, self._pace.spend)
         self._skipped: Collection[int] = ()
 
     async def audit(
@@ -120,7 +121,9 @@ async def _go_on(still: Callable[[], Awaitable[bool]]) -> None:
 
 
 class _ShardAccounts:
-    """`processors.audit.Accounts`: those of a sample, while the shard is read on."""
+    """`processors.audit.Accounts`: those of a sample, while the shard is read on. What accounts set is not audited."""
+
+    topics = (RECORDS,)
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -142,6 +145,12 @@ class _ShardAccounts:
         self._at = max(self._at, end)
         found = self._sample.entries(did)
         return None if found is None or len(found) > limit else found
+
+    async def operations(self, did: str, limit: int) -> list[Operation] | None:
+        raise NotImplementedError
+
+    async def operations_ends(self) -> list[int]:
+        raise NotImplementedError
 
     async def ends(self) -> list[int]:
         return await self._reader.stable_ends()

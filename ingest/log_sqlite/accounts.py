@@ -9,9 +9,11 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-from ingest.log_sqlite.rows import of_row
+from ingest.log_sqlite.rows import of_row, operation_of_row
 from ingest.log_sqlite.schema import meta, newest, open_reader, rows_of
 from schemas.entries import Derived
+from schemas.operations import Operation
+from schemas.topics import OPERATIONS, RECORDS
 
 _COLUMNS = "r.id, r.kind, h.did, r.path, r.cid, r.value, r.rev, r.first_time, r.time"
 _LIVE = (
@@ -23,12 +25,15 @@ _TAKEDOWNS = (
     f"SELECT {_COLUMNS} FROM takedowns t JOIN records r ON r.id=t.at LEFT JOIN heads h USING(account) "  # noqa: S608
     "WHERE t.uri>? AND t.uri<?"
 )
+_OPERATIONS = "SELECT id, did, kind, subject, value, time FROM operations WHERE did=? ORDER BY id LIMIT ?"
 _SAMPLE = "SELECT did FROM heads WHERE account>=? ORDER BY account LIMIT 1"
 _IS_LIVE = "SELECT 1 FROM heads h JOIN repo_index i USING(account) WHERE h.did=? AND i.path=?"
 
 
 class SqliteAccounts:
     """`processors.audit.Accounts`."""
+
+    topics = (RECORDS, OPERATIONS)
 
     def __init__(self, path: Path) -> None:
         self._reader = open_reader(path)
@@ -50,6 +55,16 @@ class SqliteAccounts:
         rows += rows_of(self._reader, _OWN, (did,))
         rows += rows_of(self._reader, _TAKEDOWNS, (f"at://{did}/", f"at://{did}0"))
         return [of_row(row) for row in sorted(rows, key=lambda row: row[0])]
+
+    async def operations(self, did: str, limit: int) -> list[Operation] | None:
+        """What the account has set, and what it has taken away lately; None when there are more than `limit`."""
+        rows = rows_of(self._reader, _OPERATIONS, (did, limit + 1))
+        return None if len(rows) > limit else [operation_of_row(row) for row in rows]
+
+    async def operations_ends(self) -> list[int]:
+        """As `ends`, of `operations`."""
+        shards = meta(self._reader, "shards") or 0
+        return [newest(self._reader, "operations", shard) for shard in range(shards)]
 
     async def ends(self) -> list[int]:
         """By shard, the newest entry of `records` that the others of these questions may have been answered from.

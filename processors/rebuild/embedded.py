@@ -284,9 +284,9 @@ class EmbeddedGenerations:
     async def skips(self) -> list[Skip]:
         return await self._registry.skips()
 
-    def skipped(self, did: str) -> frozenset[int]:
+    def skipped(self, did: str, topic: str) -> frozenset[int]:
         """The offsets that are left out of the shard of an account."""
-        return self._skips.of_account(did)
+        return self._skips.of_account(did, topic)
 
     def standings(self) -> list[tuple[str, int | None, str | None]]:
         """(name, entries behind, why it does not go on) of each, as far as this process knows."""

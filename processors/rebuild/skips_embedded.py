@@ -29,8 +29,8 @@ class EmbeddedSkips:
     def of_shard(self, shard: int, topic: str = RECORDS) -> frozenset[int]:
         return skipped(self._known, topic, shard)
 
-    def of_account(self, did: str) -> frozenset[int]:
-        return self.of_shard(shard_of(did, self._log.shards))
+    def of_account(self, did: str, topic: str) -> frozenset[int]:
+        return self.of_shard(shard_of(did, self._log.shards), topic)
 
     async def put(self, topic: str, shard: int, offset: int, reason: str, held: Mapping[tuple[str, int], int]) -> Skip:
         """`held`: up to where the live views hold each shard. Raises GenerationError."""

@@ -38,7 +38,7 @@ ELSEWHERE = (
     "derive.mid_expansion_txn",
 )
 HERE = sorted(point for point in POINTS if not point.startswith(ELSEWHERE))
-HABITS = Habits(leave=0, again=0, diff=0, media=False)
+HABITS = Habits(leave=0, again=0, diff=0, media=False, operate=8)
 # At which pass to die, where a random one would come too late or before there is anything to lose.
 ACCOUNT_MADE = {"account.pending": 3, "account.after_plc": 3, "account.after_append": 3}
 SOMETHING_ELSE = {"account.mid_delete", "derive.mid_expansion", "blob.before_rename", "blob.after_rename"}

@@ -53,6 +53,7 @@ class Answers:
     def __init__(self, frozen: Frozen, viewer: str | None) -> None:
         self.at = frozen
         self.viewer = viewer
+        self._own: dict[str, dict[str, tuple[int, bytes]]] = {}
 
     # --- who and what may be shown ---
 
@@ -83,6 +84,36 @@ class Answers:
         """Whether either of two accounts blocks the other."""
         return one != other and ((one, other) in self.at.block_of or (other, one) in self.at.block_of)
 
+    # --- what the viewer has set ---
+
+    def own(self, kind: str) -> dict[str, tuple[int, bytes]]:
+        found = self._own.get(kind)
+        if found is None:
+            found = self._own[kind] = {} if self.viewer is None else self.at.model.own(self.viewer, kind)
+        return found
+
+    def mutes(self, did: str, part: int = 0) -> bool:
+        """Whether all of an account is muted, or a part: 1 its reposts, 2 its quotes."""
+        said = self.own("mute").get(did)
+        return did != self.viewer and said is not None and (said[1][0] & part != 0 if part else said[1] == b"\0")
+
+    def muted(self, post: Record, repost: Record | None) -> bool:
+        """Whether a timeline leaves it out."""
+        if self.mutes(post.did) or (self.mutes(post.did, 2) and quoted(post) is not None):
+            return True
+        return repost is not None and (self.mutes(repost.did) or self.mutes(repost.did, 1))
+
+    def get_mutes(self) -> list[Json]:
+        mutes = sorted((-time, did) for did, (time, value) in self.own("mute").items() if value == b"\0")
+        return [self.view(did) for _, did in mutes if self.shown(did)]
+
+    def get_bookmarks(self) -> list[Json]:
+        found = []
+        for time, uri in sorted(((time, uri) for uri, (time, _) in self.own("bookmark").items()), key=lambda b: -b[0]):
+            view = {"uri": uri, "cid": self.own("bookmark")[uri][1].decode(), "createdAt": iso(time)}
+            found.append(view | {"item": self.maybe(uri)})
+        return found
+
     # --- accounts ---
 
     def basic(self, did: str) -> Json:
@@ -101,9 +132,10 @@ class Answers:
         return None if profile is None or profile.uri in self.at.model.takedowns else profile
 
     def viewer_state(self, did: str) -> Json:
+        state: Json = {"muted": self.mutes(did), "blockedBy": self.blocked_by(did)}
+        state |= {"mutedOnlyReposts": self.mutes(did, 1), "mutedOnlyQuoteposts": self.mutes(did, 2)}
         if did == self.viewer:
-            return {"blockedBy": False}
-        state: Json = {"blockedBy": self.blocked_by(did)}
+            return state
         blocking = self.blocking(did)
         if blocking is not None:
             state["blocking"] = blocking
@@ -173,6 +205,8 @@ class Answers:
             pin = self.pin_of(self.viewer) if post.did == self.viewer else None
             if pin is not None and f"at://{self.viewer}/{PROFILE}/self" not in at.model.takedowns:
                 view["viewer"]["pinned"] = pin == uri
+            view["viewer"]["bookmarked"] = uri in self.own("bookmark")
+            view["viewer"]["threadMuted"] = (root_of(post) or uri) in self.own("threadmute")
             view["viewer"]["embeddingDisabled"] = post.did != self.viewer and self.closed_to_quotes(uri)
             disabled = self.reply_disabled(post)
             if disabled is not None:
@@ -339,7 +373,7 @@ class Answers:
         return [
             self.item(post, repost)
             for post, repost in self.fan_in()
-            if self.may_stand(post.uri, repost) and self.beside_ancestors(post)
+            if self.may_stand(post.uri, repost) and self.beside_ancestors(post) and not self.muted(post, repost)
         ]
 
     def get_author_feed(self, actor: str, which: str, limit: int, pins: bool) -> list[Json]:  # noqa: FBT001
@@ -364,6 +398,8 @@ class Answers:
                 found.append({**self.item(self.at.posts[pinned]), "pin": True})
             for uri, repost in page:
                 in_thread = which != "posts_and_author_threads" or repost is not None or self.own_thread(uri, own)
+                if repost is not None and self.mutes(did_of(uri)) and not self.mutes(did):
+                    continue
                 if in_thread and self.may_stand(uri, repost):
                     found.append(self.item(self.at.posts[uri], repost))
         return found

@@ -151,6 +151,13 @@ class Comparison:
         if viewer is not None:
             found = await self._pages("graph.getBlocks", viewer, "blocks", seen.profile, limit=self.dice.randint(1, 3))
             self._same(viewer, "getBlocks", found, says.get_blocks())
+            found = await self._pages("graph.getMutes", viewer, "mutes", seen.profile, limit=self.dice.randint(1, 3))
+            self._same(viewer, "getMutes", found, says.get_mutes())
+            limit = self.dice.randint(1, 3)
+            found = await self._pages("bookmark.getBookmarks", viewer, "bookmarks", seen.bookmark, limit=limit)
+            self._same(viewer, "getBookmarks", found, says.get_bookmarks())
+            for each in found:
+                self.watch.counts[f"bookmarked {next(iter(each['item']))}"] += 1
 
     # --- how two answers are held side by side ---
 

@@ -70,6 +70,9 @@ class Model:
     accounts: dict[str, Account] = field(default_factory=dict)
     records: dict[str, Record] = field(default_factory=dict)
     takedowns: set[str] = field(default_factory=set)
+    operations: list[tuple[int, str, str, str, bytes | None]] = field(default_factory=list)
+    """(log time, owner, kind, subject, value) of what was set, in any order."""
+    left_at: dict[str, int] = field(default_factory=dict)
     refused: int = 0
     chunks: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -88,6 +91,7 @@ class Model:
             account.status = entry.status
             if entry.status == "deleted":
                 account.data = None
+                self.left_at[entry.did] = entry.time
                 for uri in [uri for uri, record in self.records.items() if record.did == entry.did]:
                     del self.records[uri]
         elif kind == "Commit":
@@ -153,6 +157,14 @@ class Model:
             self.records[uri] = _record(str(entry.did), op.path, str(op.cid), op.record, first, str(entry.rev))
 
     # --- what is there ---
+
+    def own(self, did: str, kind: str) -> dict[str, tuple[int, bytes]]:
+        """What an account has set since it last went, by subject: when, and what; the last word on each counts."""
+        last: dict[str, tuple[int, bytes | None]] = {}
+        for time, owner, what, subject, value in sorted(self.operations, key=lambda each: each[0]):
+            if (owner, what) == (did, kind) and time > self.left_at.get(did, 0):
+                last[subject] = (time, value)
+        return {subject: (time, value) for subject, (time, value) in last.items() if value is not None}
 
     def of(self, collection: str) -> list[Record]:
         return [record for record in self.records.values() if record.collection == collection and record.holds]

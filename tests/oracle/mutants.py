@@ -16,6 +16,7 @@ from tests.mutants.machine import Mutant, by_tests, main
 # What may notice besides the soak.
 ROWS = by_tests("tests/oracle/test_same_rows.py")
 ORDERS = by_tests("tests/oracle/test_timeline_orders.py")
+OPERATIONS = by_tests("tests/views/test_operations.py", "-m", "not cluster")
 VIEWS_CRASH = by_tests("tests/chaos/test_views_crash.py")
 NETWORK_CRASH = by_tests("tests/chaos/test_network_crash.py")
 
@@ -249,6 +250,34 @@ MUTANTS = (
         "        await self.creation.settle_pending()\n        await self.announcer",
         "        await self.announcer",
         NETWORK_CRASH,
+    ),
+    Mutant(
+        "what is set again leaves its old place in a list",
+        "processors/operating.py",
+        "            if row[:size] not in kept:\n                overlay.delete(feed.table, row[:size])\n",
+        "            pass\n",
+        OPERATIONS,
+    ),
+    Mutant(
+        "an operation that is done is done again",
+        "processors/operating.py",
+        "if old is not None and old[_OFFSET] >= operation.offset:",
+        "if False:",
+        OPERATIONS,
+    ),
+    Mutant(
+        "who is muted is in the timeline",
+        "api/app/bsky/feed/get_timeline.py",
+        " and not feed.is_muted(loaded, item)",
+        "",
+        OPERATIONS,
+    ),
+    Mutant(
+        "a deleted account's mutes stay",
+        "ingest/log_sqlite/batch.py",
+        "        return len(keys) <= room\n",
+        "        self.operations.clear()\n        return True\n",
+        by_tests("tests/contracts/test_operations.py"),
     ),
 )
 

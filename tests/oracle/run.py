@@ -29,9 +29,9 @@ HABITS = (
     Habits(spoilt=3, gate=8),
     Habits(shared=True, named=6, gate=3),
     # A quarrelsome place; one where people come and go; one of friends who talk much.
-    Habits(block=14, follow=20, several=2, status=1),
-    Habits(status=12, leave=5, take_down=8, delete=20, spoilt=6),
-    Habits(post=40, follow=20, repost=16, block=0, status=1, leave=0, take_down=1, broken=1, odd=0),
+    Habits(block=14, follow=20, several=2, status=1, operate=20),
+    Habits(operate=25, status=12, leave=5, take_down=8, delete=20, spoilt=6),
+    Habits(operate=20, post=40, follow=20, repost=16, block=0, status=1, leave=0, take_down=1, broken=1, odd=0),
     # One where everybody shuts somebody out.
     Habits(post=30, like=3, repost=3, gate=25, take_down=6),
 )

@@ -1,6 +1,6 @@
 """Real answers, reduced to the form in which the model says them: what is about state, without what is only form.
 
-Every reduction names what it takes; what it leaves out (image addresses, mutes) is other tests' business.
+Every reduction names what it takes; what it leaves out (image addresses) is other tests' business.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 def account(view: Json, *names: str) -> Json:
     said = {name: view[name] for name in ("did", "handle", "displayName", "createdAt", *names) if name in view}
     if "viewer" in view:
-        known = ("blockedBy", "blocking", "following", "followedBy")
+        known = ("muted", "mutedOnlyReposts", "mutedOnlyQuoteposts", "blockedBy", "blocking", "following", "followedBy")
         said["viewer"] = {name: view["viewer"][name] for name in known if name in view["viewer"]}
     return said
 
@@ -111,9 +111,13 @@ def like(view: Json) -> Json:
     return {"actor": profile(view["actor"]), "createdAt": view["createdAt"], "indexedAt": view["indexedAt"]}
 
 
+def bookmark(view: Json) -> Json:
+    return {**view["subject"], "createdAt": view["createdAt"], "item": member(view["item"])}
+
+
 def relationship(view: Json) -> Json:
     return {name: value for name, value in view.items() if name != "$type"}
 
 
-_STATE = ("like", "repost", "pinned", "replyDisabled", "embeddingDisabled")
+_STATE = ("bookmarked", "threadMuted", "like", "repost", "pinned", "replyDisabled", "embeddingDisabled")
 _COUNTS = ("likeCount", "repostCount", "replyCount", "quoteCount")

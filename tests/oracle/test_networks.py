@@ -36,6 +36,8 @@ ENDPOINTS = (
     "getFollowers",
     "getFollows",
     "getBlocks",
+    "getMutes",
+    "getBookmarks",
 )
 
 
@@ -53,10 +55,12 @@ async def test_everything_the_api_shows_is_what_the_model_says(directory):
     assert happened
     for endpoint in ENDPOINTS:
         assert watch.counts[f"{endpoint} with something"] > 20, f"{endpoint} was hardly seen: {watch.counts}"
-    for step in ("Write", "Status", "Named", "Takedown", "Again"):
+    for step in ("Write", "Status", "Named", "Takedown", "Again", "Operate"):
         assert watch.counts[step] > 10
     for gated in ("gated", "detached", "not for the viewer", "violations"):
         assert watch.counts[gated] > 20, f"{gated}: hardly any: {watch.counts}"
+    for item in ("post", "blocked", "absent"):
+        assert watch.counts[f"bookmarked {item}"] > 20, f"{item}: hardly ever bookmarked: {watch.counts}"
 
 
 @settings(

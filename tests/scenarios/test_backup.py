@@ -31,7 +31,7 @@ from tests.support.http_network import PASSWORD, QUICK, HttpNetwork
 from tests.support.random_network import POST, Habits, RandomNetwork, Write, key
 
 ACCOUNTS = 3
-HABITS = Habits(leave=0, again=0, diff=0, media=False, status=0)
+HABITS = Habits(leave=0, again=0, diff=0, media=False, status=0, operate=12)
 KEY = b"k" * 32
 
 
@@ -143,6 +143,7 @@ async def test_what_was_acknowledged_before_a_backup_is_there_after_it_and_relay
         for number, did in enumerate(network.dids):
             await post_with_picture(network, did, key(4_000), b"\x89PNG\r\n\x1a\n" + bytes((number,)) * 700)
         kept, blobs = dict(network.kept), dict(network.blobs)
+        assert {kind for (_, kind, _), value in network.own.values.items() if value is not None} >= {"mute", "bookmark"}
 
         stop, numbers = asyncio.Event(), count()
         writers = [asyncio.create_task(write_on(network, did, numbers, stop)) for did in network.dids]
@@ -178,6 +179,7 @@ async def test_what_was_acknowledged_before_a_backup_is_there_after_it_and_relay
         assert {uri: found.get(uri) for uri in kept} == kept
         assert not any(uri.endswith(key(9_000)) for uri in found)
         assert made["seq"] < served < restored["next_seq"]
+        network.own.check(model)
         network.kept = dict(found)
         await network.reads_back(model)
         for (did, cid), content in blobs.items():
@@ -192,7 +194,8 @@ async def test_what_was_acknowledged_before_a_backup_is_there_after_it_and_relay
         await Comparison(model, network, network.dids, random.Random(1), watch=watch, context=context).everything(
             [None, *network.dids]
         )
-        assert watch.counts["getPosts with something"]
+        for endpoint in ("getPosts", "getMutes", "getBookmarks"):
+            assert watch.counts[f"{endpoint} with something"], endpoint
 
         # Every repo is announced above all that subscribers have, once, and the crawler takes what is there now.
         syncs = await read_firehose(network, served, lambda found: len(found) == ACCOUNTS)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ingest.derive import did_of
 from ingest.log_sqlite.log import SqliteLog
 from schemas.entries import Account, Entry, Identity
+from schemas.operations import Operation
 from schemas.syntax import Did, Handle
 from tests.oracle.compare import QUERIES
 from tests.oracle.model import Model
 from tests.support.fast_network import SECOND, START, STEP, FastNetwork
-from tests.support.random_network import NOBODY, Habits, Named, RandomNetwork, Step, Write
+from tests.support.random_network import NOBODY, Habits, Named, Operate, RandomNetwork, Step, Write
 
 _LETTERS = "abcdefghij"
 
@@ -62,6 +64,8 @@ class Member(FastNetwork):
             return step if step.handle is None else Named(step.did, self._name + step.handle)
         if isinstance(step, Write):
             return Write(step.did, tuple((path, self._renamed(value)) for path, value in step.changes), step.diff)
+        if isinstance(step, Operate):
+            return replace(step, subject=self._renamed(step.subject))
         return step
 
     def _renamed(self, value: Any) -> Any:
@@ -109,6 +113,14 @@ class Crowd:
     async def commits(self) -> list[tuple[int, int, Entry]]:
         """(shard, offset, entry) of all there is, refused ones among it, in each shard's order."""
         return [(shard, offset, entry) for shard in range(self.shards) async for offset, entry in self._of(shard, 0)]
+
+    async def operations(self) -> list[tuple[int, Operation]]:
+        """(shard, operation) of all that is there, removals among it, in each shard's order."""
+        return [
+            (shard, operation)
+            for shard in range(self.shards)
+            for operation in await self.log.read_operations(shard, 0, 1_000_000)
+        ]
 
     async def _of(self, shard: int, after: int) -> AsyncIterator[tuple[int, Entry]]:
         while entries := await self.log.read_commits(shard, after, 1000):

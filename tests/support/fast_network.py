@@ -16,11 +16,12 @@ from processors.run_embedded import EmbeddedRunner
 from schemas import cbor
 from schemas.data import from_json
 from schemas.entries import Account, Commit, Identity, Moderation
+from schemas.operations import Operation
 from schemas.syntax import Did, Handle
 from schemas.tid import tid_from_micros
 from tests.oracle.model import Model
 from tests.support.asking import InProcess
-from tests.support.random_network import Again, Named, Status, Step, Takedown, Write
+from tests.support.random_network import Again, Named, Operate, Status, Step, Takedown, Write
 from tests.support.signed_repo import SignedRepo
 from views import ALL
 from views.store_cached import KEPT, SLICED, CachedStore
@@ -109,6 +110,9 @@ class FastNetwork:
             await self._append([Identity(Did(step.did), None if step.handle is None else Handle(step.handle))])
         elif isinstance(step, Takedown):
             await self._append([Moderation(step.subject, "because" if step.put else None)])
+        elif isinstance(step, Operate):
+            told = await self.log.operate(Operation(Did(step.did), step.kind, step.subject, step.value))
+            self.model.operations.append((told.time, step.did, step.kind, step.subject, step.value))
         elif isinstance(step, Again) and step.did in self._last:
             await self._again(step)
 

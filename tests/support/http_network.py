@@ -22,8 +22,9 @@ from schemas.entry_codec import decode
 from tests.oracle.model import Model
 from tests.support.asking import AnsweredError, _text
 from tests.support.fast_network import encoded
+from tests.support.http_operations import Acknowledged, call_of, read_operations
 from tests.support.network import Network
-from tests.support.random_network import Named, Status, Step, Takedown, Write
+from tests.support.random_network import Named, Operate, Status, Step, Takedown, Write
 
 Json = dict[str, Any]
 PASSWORD = "a long password"
@@ -50,6 +51,7 @@ class HttpNetwork:
         self.tokens: dict[str, str] = {}
         self.kept: dict[str, str] = {}
         self.unsure: dict[str, dict[str, tuple[str | None, str | None]]] = {}
+        self.own = Acknowledged()
         self.blobs: dict[tuple[str, str], bytes] = {}
         self.gone: set[str] = set()
         self.asked = 0
@@ -119,6 +121,7 @@ class HttpNetwork:
         mails = [path.read_text() for path in (self.network.data / "mail").glob("*.eml")]
         token = next(found[1] for mail in mails if did in mail and (found := re.search(r"token:\s+(\S+)", mail)))
         self.gone.add(did)
+        self.own.forget(did)
         mine = {uri for uri in self.kept if uri.startswith(f"at://{did}/")}
         self.unsure[did] = {uri: (self.kept.pop(uri), None) for uri in mine}
         status, body = await self.call(
@@ -140,6 +143,8 @@ class HttpNetwork:
             await self._plain("com.atproto.identity.updateHandle", step.did, {"handle": step.handle})
         elif isinstance(step, Takedown):
             await self._take_down(step)
+        elif isinstance(step, Operate) and step.did not in self.gone:
+            await self._operate(step)
 
     async def do_all(self, steps: Iterable[Step]) -> None:
         """Every account does its own steps in order, all accounts at once. Raises DiedError when all have noticed."""
@@ -157,6 +162,13 @@ class HttpNetwork:
 
     async def _plain(self, nsid: str, did: str, body: Json | None) -> None:
         status, answer = await self.call("POST", nsid, did, **({} if body is None else {"json": body}))
+        assert status < 500, (nsid, answer)
+
+    async def _operate(self, step: Operate) -> None:
+        nsid, body = call_of(step)
+        self.own.begin(step)
+        status, answer = await self.call("POST", nsid, step.did, json=body)
+        self.own.answered(step, taken=status == 200)
         assert status < 500, (nsid, answer)
 
     async def _take_down(self, step: Takedown) -> None:
@@ -248,12 +260,14 @@ class HttpNetwork:
         try:
             for (body,) in connection.execute("SELECT body FROM commits ORDER BY id"):
                 model.take(decode(body))
+            read_operations(connection, model)
         finally:
             connection.close()
         return model
 
     def settle_unsure(self, model: Model) -> None:
-        """What had no answer is as it was or as it was to be, all of it."""
+        """What had no answer is as it was or as it was to be, all of it; what was set and acknowledged is there."""
+        self.own.check(model)
         for change in self.unsure.values():
             found = {uri: model.records[uri].cid if uri in model.records else None for uri in change}
             was, would_be = ({uri: pair[at] for uri, pair in change.items()} for at in (0, 1))

@@ -64,7 +64,17 @@ class Again:
     forked: bool = False
 
 
-Step = Write | Status | Named | Takedown | Again
+@dataclass(frozen=True)
+class Operate:
+    """What an account sets in the AppView; None takes it away."""
+
+    did: str
+    kind: str
+    subject: str
+    value: bytes | None
+
+
+Step = Write | Status | Named | Takedown | Again | Operate
 
 
 @dataclass
@@ -89,6 +99,7 @@ class Habits:
     take_down: int = 3
     again: int = 2
     diff: int = 2
+    operate: int = 0
     media: bool = True
     shared: bool = False
     """Whether several accounts may have one handle."""
@@ -147,6 +158,7 @@ class RandomNetwork:
             "take_down": self._take_down,
             "again": lambda: Again(self.dice.choice(self.dids), forked=self.dice.random() < 0.5),
             "diff": self._diff,
+            "operate": self._operate,
         }
 
     # --- records ---
@@ -379,6 +391,17 @@ class RandomNetwork:
         if status == "deleted":
             self.live[did] = {}
         return Status(did, status)
+
+    def _operate(self) -> Operate:
+        dice = self.dice
+        did, kind = self._writer(), dice.choice(("mute", "mute", "bookmark", "bookmark", "threadmute"))
+        if kind == "mute":
+            subject = dice.choice([other for other in self.dids if other != did] or [NOBODY])
+            return Operate(did, kind, subject, dice.choice((b"\0", b"\0", b"\0", b"\1", b"\2", b"\3", None, None)))
+        uri = self._uri(0.9)
+        subject = self._root_of(uri) if kind == "threadmute" else uri
+        value = b"" if kind == "threadmute" else CID.encode()
+        return Operate(did, kind, subject, None if dice.random() < 0.25 else value)
 
     def _named(self) -> Named:
         did = self.dice.choice(self.dids)

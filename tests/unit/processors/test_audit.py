@@ -23,7 +23,8 @@ STEPS = 300
 async def made_network(directory, seed):
     made = await FastNetwork(directory, dids(5), 4).open()
     await made.begin()
-    for step in RandomNetwork(random.Random(seed), made.dids, made.now, Habits(gate=8, take_down=6)).steps(STEPS):
+    habits = Habits(gate=8, take_down=6, operate=10)
+    for step in RandomNetwork(random.Random(seed), made.dids, made.now, habits).steps(STEPS):
         await made.do(step)
     await made.settle()
     return made
@@ -62,15 +63,16 @@ async def test_what_the_views_have_not_seen_yet_is_no_difference(auditor, networ
     """Also while the file holds what the log has not told anybody."""
     seen = []
 
-    async def reached(shard, offset, seconds):
-        seen.append((shard, offset))
-        return await network.runner.reached(shard, offset, seconds)
+    async def reached(shard, offset, seconds, topic="records"):
+        seen.append((topic, shard, offset))
+        return await network.runner.reached(shard, offset, seconds, topic)
 
-    for step in RandomNetwork(random.Random(9), network.dids, network.now).steps(5):
+    for step in RandomNetwork(random.Random(9), network.dids, network.now, Habits(operate=30)).steps(5):
         await network.do(step)
         for did in network.dids:
             assert await auditor.audit(did, network.store, reached) == []
-    assert {(shard, network.log.records_end(shard)) for shard in range(4)} <= set(seen)
+    assert {("records", shard, network.log.records_end(shard)) for shard in range(4)} <= set(seen)
+    assert {("operations", shard, network.log.operations_end(shard)) for shard in range(4)} <= set(seen)
 
 
 async def test_every_account_is_sampled_sooner_or_later(auditor, network):
