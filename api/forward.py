@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import aiohttp
+import orjson
 import structlog
 from yarl import URL
 
@@ -40,26 +41,34 @@ class AppViewClient:
 
     async def get(self, nsid: str, query: str, headers: Mapping[str, str]) -> Raw:
         """The answer of a query; `query` is encoded as it came. Raises XrpcError UpstreamFailure, UpstreamTimeout."""
+        return await self._ask("GET", nsid, query, headers, None)
+
+    async def post(self, nsid: str, body: bytes, headers: Mapping[str, str]) -> Raw:
+        """The answer of a procedure with a JSON body, which is asked once: what fails may have taken effect."""
+        return await self._ask("POST", nsid, "", {**headers, "Content-Type": "application/json"}, body)
+
+    async def _ask(self, verb: str, nsid: str, query: str, headers: Mapping[str, str], body: bytes | None) -> Raw:
         tracer = tracing.TRACER
         if tracer is not None:
             with tracer.span(f"appview {nsid}") as span:
-                header = span.header
-                return await self._get(nsid, query, headers if header is None else {**headers, HEADER: header.decode()})
-        return await self._get(nsid, query, headers)
+                if span.header is not None:
+                    headers = {**headers, HEADER: span.header.decode()}
+                return await self._call(verb, nsid, query, headers, body)
+        return await self._call(verb, nsid, query, headers, body)
 
-    async def _get(self, nsid: str, query: str, headers: Mapping[str, str]) -> Raw:
+    async def _call(self, verb: str, nsid: str, query: str, headers: Mapping[str, str], body: bytes | None) -> Raw:
         url = URL(f"{self._base}/xrpc/{nsid}{'?' * bool(query)}{query}", encoded=True)
         try:
-            async with self._open().get(url, headers=headers, allow_redirects=False) as response:
-                body = bytearray()
+            async with self._open().request(verb, url, headers=headers, data=body, allow_redirects=False) as response:
+                answer = bytearray()
                 async for piece in response.content.iter_chunked(65_536):
-                    body += piece
-                    if len(body) > self._answer_max:
+                    answer += piece
+                    if len(answer) > self._answer_max:
                         response.close()
                         raise XrpcError("UpstreamFailure", "The AppView's answer is too large", 502)
                 back = {name: response.headers[name] for name in _BACK if name in response.headers}
                 content_type = response.headers.get("Content-Type", "application/octet-stream")
-                return Raw(content_type, bytes(body), back, response.status)
+                return Raw(content_type, bytes(answer), back, response.status)
         except TimeoutError:
             raise XrpcError("UpstreamTimeout", "The AppView did not answer in time", 504) from None
         except aiohttp.ClientError as error:
@@ -82,7 +91,7 @@ class AppViewClient:
 
 
 def forwarded(endpoints: Iterable[Endpoint], client: AppViewClient) -> tuple[Endpoint, ...]:
-    """The same queries, answered by the AppView: parameters, credentials and limits are judged here first."""
+    """The same methods, answered by the AppView: parameters, input, credentials and limits are judged here first."""
     return tuple(Endpoint(each.nsid, _handler(client), each.auth) for each in endpoints)
 
 
@@ -142,6 +151,8 @@ def _handler(client: AppViewClient) -> Handler:
                 if rev is not None:
                     headers["Atproto-Repo-Rev"] = str(rev)
             headers["Authorization"] = f"Bearer {token}"
+        if request.method == "POST":
+            return await client.post(ctx.nsid, orjson.dumps(ctx.input), headers)
         return await client.get(ctx.nsid, request.rel_url.raw_query_string, headers)
 
     return handle

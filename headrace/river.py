@@ -15,7 +15,7 @@ import msgspec
 from ingest.log_kafka.client import KafkaSettings
 from ingest.log_kafka.pds.read import ShardReader
 from ingest.log_kafka.truncate import derived_to
-from schemas.topics import COMMITS, EDGES, FANOUT, RECORDS, hop
+from schemas.topics import COMMITS, EDGES, FANOUT, OPERATIONS, RECORDS, hop
 from views.complete import complete, newest_times, taken
 from views.store import Store
 
@@ -27,7 +27,7 @@ class Standing(msgspec.Struct, frozen=True):
     reached: tuple[int, ...]
     """By shard of `records`, the offset up to which all views show it."""
     behind: int
-    """Entries that are in `commits` or `records` and not yet in every view; an upper bound."""
+    """Entries that are in `commits`, `records` or `operations` and not yet in every view; an upper bound."""
     ages: tuple[float, ...]
     """Of the newest entry taken, in shards where the views are behind; 0 elsewhere."""
     passed: dict[str, int] = {}
@@ -62,7 +62,10 @@ class River:
         self._store = store
         self._now = now
         self._since = self._seen = now()
-        names = {COMMITS: COMMITS, RECORDS: RECORDS, EDGES: hop(EDGES, generation), FANOUT: hop(FANOUT, generation)}
+        names = {topic: topic for topic in (COMMITS, RECORDS, OPERATIONS)} | {
+            EDGES: hop(EDGES, generation),
+            FANOUT: hop(FANOUT, generation),
+        }
         self._readers = {topic: ShardReader(kafka, name, shards) for topic, name in names.items()}
         self._stack = AsyncExitStack()
         self._turn = asyncio.Lock()
@@ -87,7 +90,7 @@ class River:
         async with self._turn:
             entered = await self._readers[COMMITS].stable_ends()
             waiting = {(COMMITS, shard): found for shard, found in enumerate(await self._before_derive(entered))}
-            ends = {topic: await self._readers[topic].stable_ends() for topic in (RECORDS, EDGES, FANOUT)}
+            ends = {topic: await self._readers[topic].stable_ends() for topic in (RECORDS, OPERATIONS, EDGES, FANOUT)}
             progress = await self._store.progress()
             for topic, of_shards in ends.items():
                 for shard, end in enumerate(of_shards):
@@ -99,10 +102,10 @@ class River:
                 max(0.0, (now - (taken or self._since)) / 1e6) if behind else 0.0
                 for taken, behind in zip(newest, late, strict=True)
             )
-            commits = sum(waiting[COMMITS, shard] for shard in range(self._shards))
+            others = sum(waiting[topic, shard] for topic in (COMMITS, OPERATIONS) for shard in range(self._shards))
             passed = {COMMITS: sum(entered), RECORDS: taken(progress, self._shards)}
             passed |= {hop: sum(ends[hop]) for hop in (EDGES, FANOUT)}
-            self.last = Standing(waiting, reached, commits + sum(late), ages, passed)
+            self.last = Standing(waiting, reached, others + sum(late), ages, passed)
             self._seen = now
             return self.last
 

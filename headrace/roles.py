@@ -81,7 +81,7 @@ ROLES: dict[str, Role] = {
     "process": Role(_process, ("kafka_servers", "cql_hosts"), keeps_files=False),
     "firehose": Role(_firehose, ("kafka_servers",), keeps_files=False),
     "relay": Role(_relay, ("plc_url",), keeps_files=True),
-    "appview": Role(_appview, ("cql_hosts", "plc_url"), keeps_files=False),
+    "appview": Role(_appview, ("kafka_servers", "cql_hosts", "plc_url"), keeps_files=False),
     "canary": Role(_canary, ("canary_pds", "canary_handle"), keeps_files=True),
 }
 _EXPECTED = {

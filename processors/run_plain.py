@@ -21,8 +21,9 @@ from processors.lanes.inflow_kafka import Inflow
 from processors.lanes.lane import LaneStore
 from processors.lanes.shards import TOPICS, Lanes, Place, Skips, no_skips
 from processors.lanes.sparing import spare
+from processors.lanes.stages import SOURCES
 from schemas.errors import InvariantError
-from schemas.topics import RECORDS, hop
+from schemas.topics import hop
 from views.view import FanoutSettings, View
 
 _log = structlog.get_logger(__name__)
@@ -129,7 +130,7 @@ class PlainRunner:
             check_bounds(tp.topic, tp.partition, lane.offset, first[tp], end[tp])
         for tp, lane in zip(partitions, opened, strict=True):
             consumer.seek(tp, lane.offset)
-            lanes.run(lane, inflow.open(tp, markers=lane.topic == RECORDS))
+            lanes.run(lane, inflow.open(tp, markers=lane.topic in SOURCES))
 
     async def _bounds(
         self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition]
@@ -205,7 +206,7 @@ async def bounded(goodbye: Coroutine[Any, Any, object], seconds: float = _AWAY_S
 
 def topics_of(kafka: KafkaSettings, generation: str) -> dict[str, str]:
     """What the processors of a generation consume: the topic's name by what it is."""
-    return {topic: kafka.topic(topic if topic == RECORDS else hop(topic, generation)) for topic in TOPICS}
+    return {topic: kafka.topic(topic if topic in SOURCES else hop(topic, generation)) for topic in TOPICS}
 
 
 def group_of(kafka: KafkaSettings, generation: str) -> str:

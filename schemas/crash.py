@@ -42,6 +42,8 @@ POINTS: frozenset[str] = frozenset(
         "generation.before_flip",
         "generation.after_flip",
         "generation.mid_drop",
+        "operations.before_send",
+        "operations.after_send",
         "pds.after_append_before_ack",
         "pds.before_flush",
         "pds.mid_flush",

@@ -1,5 +1,7 @@
 """The composition root of an AppView: stateless, reads one generation's store, any number of them.
 
+What its callers set goes into `operations`; without a broker it reads all the same.
+
 Does not own what is read (`api/appview`) nor which generation is live (`headrace/live.py`).
 """
 
@@ -23,8 +25,9 @@ from headrace.metrics.recent import RecentRowsCollector
 from headrace.running import Running
 from headrace.settings import Settings
 from headrace.wiring import shared
-from headrace.wiring.cluster import about, role_metrics
+from headrace.wiring.cluster import about, kafka_settings, role_metrics
 from headrace.wiring.store import TABLES, reading_settings
+from ingest.log_kafka.operations import KafkaOperations
 from schemas import lexicon
 from views.generations_scylla import CqlRegistry
 from views.store import Store
@@ -69,6 +72,8 @@ async def start(running: Running, settings: Settings) -> None:
     async def shows(did: str) -> bool:
         return await dispatcher.appview.shows(did)
 
+    operations = KafkaOperations(kafka_settings(settings), settings.shards)
+    running.push(operations.close)
     reader, fresh = readers(live.store)
     services = Services(
         appview=reader,
@@ -77,6 +82,7 @@ async def start(running: Running, settings: Settings) -> None:
         fresh=fresh,
         metrics=metrics,
         now=shared.unix_micros,
+        operations=operations,
         resolver=resolver,
     )
     role_metrics(running, settings, "cql", resolver=resolver)

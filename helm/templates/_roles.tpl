@@ -5,7 +5,7 @@ pds: {port: 2583, uses: [kafka], asks: [plc, appview], internet: true, files: tr
 derive: {port: 0, uses: [kafka, cql], asks: [], internet: false, files: true}
 process: {port: 0, uses: [kafka, cql], asks: [], internet: false, files: false}
 firehose: {port: 2583, uses: [kafka], asks: [], internet: false, files: false}
-appview: {port: 2583, uses: [cql], asks: [plc], internet: true, files: false}
+appview: {port: 2583, uses: [kafka, cql], asks: [plc], internet: true, files: false}
 relay: {port: 2584, uses: [kafka], asks: [plc], internet: true, files: true}
 canary: {port: 0, uses: [], asks: [pds, appview], internet: false, files: true}
 {{- end -}}

@@ -8,6 +8,7 @@ half done (EXACTNESS 6): it refuses, unless compaction is held. Does not own the
 from __future__ import annotations
 
 from schemas.errors import InvariantError
+from schemas.topics import RECORDS
 
 HOUR_MS = 3_600_000
 COMPACTION_LAG_MS = 24 * HOUR_MS
@@ -16,6 +17,16 @@ MARGIN_MS = HOUR_MS
 
 class GapError(InvariantError):
     """Entries of `records` are missing, or an offset of a hop is."""
+
+
+def check_young(topic: str, shard: int, stamp: int, now: int) -> None:
+    """Of the first entry that a consumer goes on at, in unix milliseconds (0: unknown). Raises InvariantError."""
+    if 0 < stamp < now - COMPACTION_LAG_MS + MARGIN_MS:
+        raise InvariantError(
+            f"{topic}[{shard}]: the views go on at an entry of {(now - stamp) // HOUR_MS} h ago, where compaction may"
+            f" have taken what they had half done; expected less than {(COMPACTION_LAG_MS - MARGIN_MS) // HOUR_MS} h:"
+            " build a new generation (`headrace views build`)"
+        )
 
 
 class Density:
@@ -43,13 +54,7 @@ class Density:
         """The next entry; `now` and `stamp` in unix milliseconds, a stamp of 0 is unknown. Raises InvariantError."""
         if self._resumed:
             self._resumed = False
-            if 0 < stamp < now - COMPACTION_LAG_MS + MARGIN_MS:
-                hours = (now - stamp) // HOUR_MS
-                raise InvariantError(
-                    f"records[{self._shard}]: the views go on at an entry of {hours} h ago, where compaction may have"
-                    f" taken what they had half done; expected less than {(COMPACTION_LAG_MS - MARGIN_MS) // HOUR_MS}"
-                    " h: build a new generation (`headrace views build`)"
-                )
+            check_young(RECORDS, self._shard, stamp, now)
         if self.newest:
             last, last_stamp, highest = self.newest
             time = max(time, highest)

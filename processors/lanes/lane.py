@@ -4,7 +4,7 @@
 watermark. After an error a lane is done for: what it holds in memory may be ahead of the store. Whoever owns the shard
 next begins at the saved progress, and redoes what was in hand as one batch, however it comes: a key that was made and
 taken back in it gets a final statement again. Cut apart, the first half would write what the second does not take away,
-as its before-image is gone. So a batch of `records` says before its first row how far it reaches.
+as its before-image is gone. So a batch of `records` or `operations` says before its first row how far it reaches.
 Does not own where messages come from, nor when a lane opens and closes.
 """
 
@@ -17,12 +17,21 @@ from typing import Any, Protocol
 from processors.decode import Decoder
 from processors.lanes.hop_codec import Watermark, encode_watermark
 from processors.lanes.known import Known
-from processors.lanes.stages import EdgesStage, FanoutStage, IndexStage, Message, Onward, Stage
+from processors.lanes.stages import (
+    SOURCES,
+    EdgesStage,
+    FanoutStage,
+    IndexStage,
+    Message,
+    Onward,
+    OperationsStage,
+    Stage,
+)
 from processors.lanes.together import together
 from processors.plan import Plan
 from schemas import crash
 from schemas.errors import InvariantError
-from schemas.topics import EDGES, FANOUT, RECORDS
+from schemas.topics import EDGES, FANOUT, OPERATIONS, RECORDS
 from schemas.tracing import NO_TRACES
 from views.overlay_versioned import VersionedOverlay
 from views.store import Batch, Progress, Store
@@ -71,8 +80,8 @@ class Lane:
         held: bool = False,
     ) -> None:
         """`skipped`: offsets that an operator leaves out. `held`: compaction waits for this generation to be built."""
-        if topic not in (RECORDS, EDGES, FANOUT):
-            raise InvariantError(f"no lane consumes {topic}; expected {RECORDS}, {EDGES} or {FANOUT}")
+        if topic not in (RECORDS, OPERATIONS, EDGES, FANOUT):
+            raise InvariantError(f"no lane consumes {topic}; expected {RECORDS}, {OPERATIONS}, {EDGES} or {FANOUT}")
         self.topic = topic
         self.shard = shard
         self._shards = shards
@@ -133,6 +142,8 @@ class Lane:
                 skipped=self._skipped,
                 held=self._held,
             )
+        if self.topic == OPERATIONS:
+            return OperationsStage(shard, plan, saved, skipped=self._skipped, held=self._held)
         if self.topic == EDGES:
             return EdgesStage(shard, shards, plan, self._settings, saved, skipped=self._skipped)
         return FanoutStage(shard, shards, self._settings, saved, skipped=self._skipped)
@@ -178,7 +189,7 @@ class Lane:
         if self._known.doubtful and await self._overtaken():
             return False
         crash.point("lane.before_send")
-        reaching = messages[-1].offset if self.topic == RECORDS and len(messages) > 1 else None
+        reaching = messages[-1].offset if self.topic in SOURCES and len(messages) > 1 else None
         await self._announce(onward, reaching, traces)
         crash.point("lane.after_send")
         await self._save(overlay.batch(), messages[-1].offset)
@@ -210,7 +221,7 @@ class Lane:
             # What was the last of it is no longer in the log: a newer value of its key is.
             self._reached = 0
             await self.take(())
-        if position > self.offset and self.topic == RECORDS:
+        if position > self.offset and self.topic in SOURCES:
             await self._save(VersionedOverlay(self._store).batch(), position)
         if self.seconds_to_tell() == 0:
             await self._tell()

@@ -16,12 +16,12 @@ from processors.lanes.lane import Hops, Lane, LaneStore
 from processors.lanes.loop import LaneLoop, Source
 from processors.plan import Plan
 from schemas.lexicon import load
-from schemas.topics import EDGES, FANOUT, RECORDS
+from schemas.topics import EDGES, FANOUT, OPERATIONS, RECORDS
 from views.view import FanoutSettings, View
 
 _log = structlog.get_logger(__name__)
 
-TOPICS = (RECORDS, EDGES, FANOUT)
+TOPICS = (RECORDS, OPERATIONS, EDGES, FANOUT)
 CLOSE_SECONDS = 4.0  # below a session's timeout: afterwards somebody else may have the shard
 
 Place = tuple[str, int]  # topic, shard

@@ -18,8 +18,7 @@ import structlog
 from processors.lanes.lane import Lane
 from processors.lanes.markers_kafka import Markers
 from processors.lanes.shards import Lanes, Place
-from processors.lanes.stages import Message
-from schemas.topics import RECORDS
+from processors.lanes.stages import SOURCES, Message
 
 _log = structlog.get_logger(__name__)
 
@@ -88,7 +87,7 @@ class Slot:
             return
         if position < self._next:
             return
-        if position > self._next and self._place[0] != RECORDS:
+        if position > self._next and self._place[0] not in SOURCES:
             _log.warning("slot.skipped_ahead", place=self._place, expected=self._next, found=position)
             await self._rewind(position)
             return
@@ -130,7 +129,7 @@ class Slot:
         return found
 
     async def position(self) -> int:
-        if self._place[0] != RECORDS or self._held or not self._next:
+        if self._place[0] not in SOURCES or self._held or not self._next:
             return 0
         at = await self._markers.past(self._tp.topic, self._tp.partition, self._next)
         return 0 if self._held else at

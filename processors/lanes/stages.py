@@ -9,13 +9,14 @@ import asyncio
 import time
 from collections.abc import Collection, Sequence
 from time import perf_counter as clock
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
+from processors import operating
 from processors.batch import ProjectionError
 from processors.decode import Decoder
 from processors.folding import Folder, fold_fan
 from processors.lanes.ahead import EDGES_AT_ONCE, read_ahead_of_edges, read_ahead_of_fans, read_together
-from processors.lanes.density import Density, GapError
+from processors.lanes.density import Density, GapError, check_young
 from processors.lanes.hop_codec import Watermark, decode, encode_edge, encode_fan
 from processors.lanes.known import Known
 from processors.lanes.watermarks import Place, Watermarks
@@ -23,16 +24,18 @@ from processors.marks import Mark, Marks
 from processors.plan import Plan
 from processors.step import Step
 from processors.wanted import Wanted
-from schemas import records_codec
+from schemas import operations, records_codec
 from schemas.entries import Derived
 from schemas.errors import InvariantError
-from schemas.topics import EDGES, FANOUT, RECORDS, shard_of
+from schemas.topics import EDGES, FANOUT, OPERATIONS, RECORDS, shard_of
 from views.overlay import Overlay
 from views.overlay_versioned import VersionedOverlay
 from views.record import authority
 from views.store import Progress
 from views.view import Edge, Fan, FanoutSettings
 
+SOURCES: Final = frozenset((RECORDS, OPERATIONS))
+"""The log's own topics, whose offsets have gaps: markers of transactions, and what compaction took."""
 _TURN_SECONDS = 0.002
 
 Onward = tuple[str, int, bytes, int]  # hop, shard, value, offset of the message it follows from (0: of none)
@@ -147,6 +150,44 @@ class IndexStage:
 
     def vector(self, offset: int) -> tuple[int, ...]:
         return (offset,)
+
+
+class OperationsStage:
+    """`operations`: before and after of each entry; nothing goes on from it, so that its offset is its vector."""
+
+    def __init__(
+        self, shard: int, plan: Plan, saved: Progress, *, skipped: Collection[int] = (), held: bool = False
+    ) -> None:
+        self._shard = shard
+        self._plan = plan
+        self._skipped = skipped
+        self._resumed = bool(saved.vector.get((OPERATIONS, shard))) and not held
+
+    async def take(self, messages: Sequence[Message], overlay: VersionedOverlay) -> list[Onward]:
+        turns = _Turns()
+        if messages and self._resumed:
+            self._resumed = False
+            check_young(OPERATIONS, self._shard, messages[0].timestamp, time.time_ns() // 1_000_000)
+        found = [
+            operations.decode(message.key, message.value, message.headers, message.offset)
+            for message in messages
+            if message.offset not in self._skipped
+        ]
+        await operating.prepare(found, overlay)
+        for operation in found:
+            overlay.offset = operation.offset
+            try:
+                await operating.take(operation, self._plan, overlay)
+            except Exception as error:
+                raise ProjectionError(OPERATIONS, self._shard, operation.offset, error) from error
+            await turns.breathe()
+        return []
+
+    def changed(self) -> tuple[dict[Mark, tuple[int, int]], dict[Place, tuple[int, ...]]]:
+        return {}, {}
+
+    def vector(self, offset: int) -> tuple[int, ...]:  # noqa: ARG002 - nobody follows
+        return ()
 
 
 class _HopStage:

@@ -14,13 +14,14 @@ from ingest.log_kafka.client import KafkaSettings, new_admin
 from ingest.log_kafka.pds.read import ShardReader
 from ingest.log_kafka.topic_ids import topic_ids
 from ingest.log_kafka.topics import compaction_held, drop_hops, ensure_hops, hold_compaction
+from processors.lanes.stages import SOURCES
 from processors.rebuild.builds import CATCH_UP_SECONDS, GAP_MOST, Diff, Standing
 from processors.rebuild.moving import compare_moving
 from processors.run_plain import group_of
 from schemas import crash
 from schemas.errors import InvariantError
-from schemas.topics import COMMITS, EDGES, FANOUT, RECORDS, hop
-from views.complete import complete
+from schemas.topics import COMMITS, EDGES, FANOUT, OPERATIONS, RECORDS, hop
+from views.complete import complete, complete_operations
 from views.cql.settings import CqlSettings
 from views.generations import (
     FIRST,
@@ -82,7 +83,8 @@ class ClusterGenerations:
         except GenerationError as error:
             raise InvariantError(str(error)) from error
         source = await self._source()
-        if dict(generation.source) != source:
+        # One of before there were operations has another shape, which the store says.
+        if dict(generation.source) != {topic: source.get(topic) for topic in generation.source}:
             raise InvariantError(
                 f"{name} was built from topics {dict(generation.source)}, those of now are {source}: the log was"
                 " replaced; build a new generation: headrace views build"
@@ -119,7 +121,7 @@ class ClusterGenerations:
         """What a worker of this generation leaves out of a shard: hops are its own, the log is everybody's."""
 
         async def skipped(topic: str, shard: int) -> Collection[int]:
-            return await self._registry.skipped(topic if topic == RECORDS else hop(topic, name), shard)
+            return await self._registry.skipped(topic if topic in SOURCES else hop(topic, name), shard)
 
         return skipped
 
@@ -152,12 +154,13 @@ class ClusterGenerations:
         ours, theirs = self._store(left), self._store(right)
 
         async def passed() -> None:
-            ends = await self._ends()
+            ends = await self._all_ends()
             for name in (left, right):
                 await self._wait(name, ends, CATCH_UP_SECONDS)
 
         await passed()
-        vector = [(RECORDS, shard, offset) for shard, offset in enumerate(await self._complete(left))]
+        places = [(topic, shard) for topic in (RECORDS, OPERATIONS) for shard in range(self._shards)]
+        vector = [(*place, offset) for place, offset in zip(places, await self._complete(left), strict=True)]
         return Diff(left, right, vector, await compare_moving(ours, theirs, self._views, passed))
 
     async def flip(self, name: str) -> Standing:
@@ -196,9 +199,9 @@ class ClusterGenerations:
         return standing
 
     async def skip(self, topic: str, shard: int, offset: int, reason: str) -> Skip:
-        """`topic` is commits, records, or a generation's own edges.NAME or fanout.NAME."""
+        """`topic` is commits, records, operations, or a generation's own edges.NAME or fanout.NAME."""
         names = [each.name for each in await self._registry.all()]
-        known = (COMMITS, RECORDS, *(hop(each, name) for each in (EDGES, FANOUT) for name in names))
+        known = (COMMITS, RECORDS, OPERATIONS, *(hop(each, name) for each in (EDGES, FANOUT) for name in names))
         if topic not in known:
             raise GenerationError(f"{topic!r} has nothing to skip: expected one of {', '.join(known)}")
         if not 0 <= shard < self._shards:
@@ -246,7 +249,7 @@ class ClusterGenerations:
         return any(each.state == "building" for each in await self._registry.all())
 
     async def _source(self) -> Mapping[str, str]:
-        return await topic_ids(self._kafka, [RECORDS])
+        return await topic_ids(self._kafka, [RECORDS, OPERATIONS])
 
     def _fits(self, generation: Generation) -> None:
         if generation.shape != shape_of(self._tables):
@@ -258,22 +261,28 @@ class ClusterGenerations:
         """Reads through the registry's session; not to be closed."""
         return ScyllaStore(self._registry.session, self._cql, name)
 
-    async def _ends(self, topic: str = RECORDS) -> list[int]:
+    async def _ends(self, topic: str) -> list[int]:
         async with ShardReader(self._kafka, topic, self._shards) as reader:
             return await reader.stable_ends()
 
+    async def _all_ends(self) -> list[int]:
+        """Of each shard of `records`, then of `operations`."""
+        return [end for topic in (RECORDS, OPERATIONS) for end in await self._ends(topic)]
+
     async def _complete(self, name: str) -> tuple[int, ...]:
-        return complete(await self._store(name).progress(), self._shards)
+        """In the order of `_all_ends`."""
+        progress = await self._store(name).progress()
+        return complete(progress, self._shards) + complete_operations(progress, self._shards)
 
     async def _behind(self, name: str) -> int:
-        ends = await self._ends()
+        ends = await self._all_ends()
         reached = await self._complete(name)
         return sum(max(0, end - at) for end, at in zip(ends, reached, strict=True))
 
     async def _seen_all(self, name: str) -> bool:
         """All that the log held when this was called."""
         try:
-            await self._wait(name, await self._ends(), CATCH_UP_SECONDS)
+            await self._wait(name, await self._all_ends(), CATCH_UP_SECONDS)
         except GenerationError:
             return False
         return True

@@ -45,6 +45,8 @@ SEEN = (
     "getFollowers",
     "getFollows",
     "getBlocks",
+    "getMutes",
+    "getBookmarks",
 )
 
 
@@ -59,7 +61,11 @@ async def test_networks_that_share_a_cluster_are_each_what_their_model_says(
         await crowd.live(range(FIRST_SEED, FIRST_SEED + NETWORKS), STEPS, HABITS)
         models = await crowd.read()
         commits = await crowd.commits()
-        async with river(directory, kafka, cql, commits, shards=SHARDS, settings=TIGHT) as (store, derive):
+        operations = await crowd.operations()
+        async with river(directory, kafka, cql, commits, shards=SHARDS, settings=TIGHT, operations=operations) as (
+            store,
+            derive,
+        ):
             assert derive.entries == len(commits)
             assert sum(derive.rejected.values()) == sum(model.refused for model in models) > 0
             watch = await compared(store, crowd.members)

@@ -56,7 +56,12 @@ async def test_both_modes_make_the_same_of_the_same_entries(directory, kafka_ser
         await runner.process_all()
         await crowd.read()
         commits = await crowd.commits()
-        async with river(directory, kafka, cql, commits, shards=shards, settings=settings) as (cluster, _):
+        operations = await crowd.operations()
+        assert len(operations) > 20
+        async with river(directory, kafka, cql, commits, shards=shards, settings=settings, operations=operations) as (
+            cluster,
+            _,
+        ):
             await same_log(crowd, kafka, commits, sum(member.model.refused for member in crowd.members))
             await same_rows(store, cluster, views)
             if shards > 1:

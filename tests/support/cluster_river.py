@@ -15,8 +15,9 @@ from ingest.log_kafka.derive.worker import DeriveWorker
 from processors.run_plain import PlainRunner
 from schemas import entry_codec
 from schemas.entries import Entry
+from schemas.operations import Operation
 from schemas.topics import COMMITS, RECORDS
-from tests.support.cluster_views import GENERATION, TABLES, caught_up, dropped, topics
+from tests.support.cluster_views import GENERATION, TABLES, caught_up, copy_operations, dropped, topics
 from tests.support.fast_network import STEP
 from tests.support.kafka_log import caught_up as derived_all
 from tests.support.kafka_log import ends_of
@@ -42,6 +43,19 @@ async def copy(kafka: KafkaSettings, commits: list[tuple[int, int, Entry]]) -> N
         await producer.stop()
 
 
+async def copied(kafka: KafkaSettings, operations: list[tuple[int, Operation]], shards: int) -> list[int]:
+    """Operations, each to its shard; the newest offset of each shard."""
+    producer = new_producer(kafka)
+    await producer.start()
+    try:
+        return [
+            await copy_operations(kafka, producer, shard, [each for at, each in operations if at == shard])
+            for shard in range(shards)
+        ]
+    finally:
+        await producer.stop()
+
+
 @asynccontextmanager
 async def river(
     directory: Path,
@@ -51,6 +65,7 @@ async def river(
     *,
     shards: int,
     settings: FanoutSettings,
+    operations: list[tuple[int, Operation]] | None = None,
 ) -> AsyncIterator[tuple[ScyllaStore, DeriveWorker]]:
     """The views of these entries, complete; topics and keyspaces are gone afterwards."""
     async with AsyncExitStack() as ending:
@@ -65,7 +80,8 @@ async def river(
         ending.push_async_callback(runner.stop)
         await runner.start()
         await copy(kafka, commits)
+        operated = await copied(kafka, operations or [], shards)
         await derived_all(kafka, derive, shards, SECONDS)
         ends = await ends_of(kafka, RECORDS, shards)
-        await caught_up(store, [ends[shard] for shard in range(shards)], runner, SECONDS)
+        await caught_up(store, [*(ends[shard] for shard in range(shards)), *operated], runner, SECONDS)
         yield store, derive

@@ -14,9 +14,9 @@ from processors.decode import Decoder
 from processors.lanes.lane import Lane
 from processors.lanes.stages import Message
 from processors.plan import Plan
-from schemas import records_codec
+from schemas import operations, records_codec
 from schemas.lexicon import load
-from schemas.topics import EDGES, FANOUT, RECORDS
+from schemas.topics import EDGES, FANOUT, OPERATIONS, RECORDS
 from schemas.tracing import NO_TRACES
 from views import ALL
 from views.cql.order import Partitions, waves
@@ -140,6 +140,7 @@ class Rig:
         self.settings = settings
         self.dice = dice
         self.records: list[list[Message]] = [[] for _ in range(shards)]
+        self.operations: list[list[Message]] = [[] for _ in range(shards)]
         self.lanes: dict[tuple[str, int], Lane] = {}
         self.decoder = Decoder(CATALOGUE, PLAN.collections)
         self.dropped = 0
@@ -151,6 +152,10 @@ class Rig:
             for n, entry in enumerate(await log.read_records(shard, 0, 1_000_000), 1):
                 key, value, headers = records_codec.encode(entry)
                 messages.append(Message(n + n // 3, key, value, headers, 0))
+            self.operations[shard] = [
+                Message(each.offset + each.offset // 3, *operations.encode(each), 0)
+                for each in await log.read_operations(shard, 0, 1_000_000)
+            ]
 
     async def lane(self, topic: str, shard: int) -> Lane:
         lane = self.lanes.get((topic, shard))
@@ -175,6 +180,8 @@ class Rig:
     def waiting(self, topic: str, shard: int, after: int) -> list[Message]:
         if topic == RECORDS:
             return [message for message in self.records[shard] if message.offset > after]
+        if topic == OPERATIONS:
+            return [message for message in self.operations[shard] if message.offset > after]
         values = self.hops.topics[topic, shard][after:]
         return [Message(after + place, None, value) for place, value in enumerate(values, 1)]
 
@@ -190,7 +197,7 @@ class Rig:
         return self.lanes.pop((topic, shard), None)
 
     async def settle(self, size: int = 500) -> None:
-        places = [(topic, shard) for topic in (RECORDS, EDGES, FANOUT) for shard in range(self.shards)]
+        places = [(topic, shard) for topic in (RECORDS, OPERATIONS, EDGES, FANOUT) for shard in range(self.shards)]
         more = True
         while more:
             more = False

@@ -41,6 +41,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "apsw": (
         "headrace/backup/instant.py",
         "headrace/load/synthesis/spill.py",
+        "ingest/log_kafka/derive/owned.py",
         "ingest/log_kafka/derive/state.py",
         "ingest/log_kafka/pds/heads.py",
         "ingest/log_kafka/relay/view.py",

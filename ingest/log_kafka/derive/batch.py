@@ -19,9 +19,11 @@ from ingest.derive import STEP, Known, State, Step, derive, derive_deletion, der
 from ingest.log import Reason
 from ingest.log_kafka.derive.overlay import Overlay, state_of
 from ingest.verdict import Reject, accept, complete
+from schemas import operations
 from schemas.entries import Account, AccountEntry, Diff, Entry, HeadEntry
 from schemas.errors import InvariantError
 from schemas.firehose_codec import encode_event
+from schemas.operations import Operation
 from schemas.records_codec import DerivePlace, HeadGone, Message, StateOnly, encode, encode_own
 from schemas.rejections_codec import Rejection, encode_rejection
 
@@ -46,13 +48,32 @@ class Chunks(Protocol):
     async def load(self, offset: int) -> Diff: ...
 
 
+class Owned(Protocol):
+    """What accounts of the shard have set (`operations`), as far as it is committed."""
+
+    async def keys(self, did: str, limit: int) -> Sequence[tuple[str, str]]:
+        """(kind, subject) of at most `limit` of an account's, in order."""
+        ...
+
+
 class Batch:
     """HOT. `place` is where the shard stands before it and, as entries are added, after it."""
 
-    def __init__(self, shard: int, state: State, place: DerivePlace, chunks: Chunks, step: int = STEP) -> None:
+    def __init__(
+        self,
+        shard: int,
+        state: State,
+        place: DerivePlace,
+        chunks: Chunks,
+        step: int = STEP,
+        *,
+        owned: Owned | None = None,
+    ) -> None:
+        """Without `owned` there are no operations to remove."""
         self._shard = shard
         self._chunks = chunks
         self._step = step
+        self._owned = owned
         self.changed = Overlay(state)
         self.place = place
         self.needed = place.done
@@ -60,6 +81,9 @@ class Batch:
         self.records: list[Message] = []
         self.firehose: list[bytes] = []
         self.rejections: list[tuple[bytes, bytes]] = []
+        self.operations: list[tuple[bytes, bytes | None, operations.Headers]] = []
+        """Messages of `operations`: removals."""
+        self._forgotten: set[str] = set()
         self.rejected: list[Reason] = []
         self.entries = 0
 
@@ -84,7 +108,8 @@ class Batch:
             else:
                 step = derive(entry, verdict.partial, self.place.n, self.changed, self._step)
                 self._take(step, entry.time)
-                done = step.done or self._leave(offset - 1, offset)
+                gone = not isinstance(entry, Account) or entry.status != "deleted" or await self._forget(entry)
+                done = (step.done and gone) or self._leave(offset - 1, offset)
         if done:
             self.place = DerivePlace(offset, self.place.n)
             self.needed = offset
@@ -111,7 +136,20 @@ class Batch:
             )
         step = derive_deletion(entry, self.place.n, self.changed, self._step)
         self._take(step, entry.time)
-        return step.done or self._leave(source.offset - 1, source.offset)
+        gone = await self._forget(entry)
+        return (step.done and gone) or self._leave(source.offset - 1, source.offset)
+
+    async def _forget(self, entry: Account) -> bool:
+        """Remove what a deleted account has set, as much as fits a step; whether that is all of it."""
+        if self._owned is None or entry.did in self._forgotten:
+            return True
+        keys = await self._owned.keys(entry.did, self._step + 1)
+        for kind, subject in keys[: self._step]:
+            self.operations.append(operations.encode(Operation(entry.did, kind, subject, None, entry.time)))
+        if len(keys) > self._step:
+            return False
+        self._forgotten.add(entry.did)
+        return True
 
     async def _diff(self, source: Source, last: Diff, at: DerivePlace) -> bool:
         """Apply what fits of a diff whose last chunk is in, from operation `at.op` of chunk `at.chunk`."""

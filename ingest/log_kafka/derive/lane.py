@@ -8,9 +8,10 @@ Taking a shard, in this order:
    from a message that the log does not have begins from nothing.
 3. The place in `commits` stands in that state: derive goes on there.
 
-A transaction holds the records, the firehose's events, the place, and the group's offset for whoever watches lag. The
-state file follows after the commit. What fails stops the lane: a fenced owner must not go on (its producer raises
-ProducerFenced, or AssertionError on commit), and of a transaction whose outcome is unknown the log knows best.
+A transaction holds the records, the firehose's events, removals of what deleted accounts had set, the place, and the
+group's offset for whoever watches lag. The state file follows after the commit. What fails stops the lane: a fenced
+owner must not go on (its producer raises ProducerFenced, or AssertionError on commit), and of a transaction whose
+outcome is unknown the log knows best.
 
 Does not own what follows from an entry (`ingest.log_kafka.derive.batch`) nor which shards are taken
 (`ingest.log_kafka.derive.worker`).
@@ -34,6 +35,7 @@ from ingest.log_kafka.client import KafkaSettings, heard, new_consumer, new_prod
 from ingest.log_kafka.derive.batch import Batch, Source
 from ingest.log_kafka.derive.chunks import KafkaChunks
 from ingest.log_kafka.derive.overlay import Overlay
+from ingest.log_kafka.derive.owned import KafkaOwned
 from ingest.log_kafka.derive.state import ShardFile
 from ingest.log_kafka.topics import topic_ids
 from ingest.log_kafka.truncate import derive_group
@@ -43,7 +45,7 @@ from schemas.crash import point
 from schemas.entry_codec import decode
 from schemas.errors import InvariantError
 from schemas.records_codec import DerivePlace, read
-from schemas.topics import COMMITS, FIREHOSE, RECORDS, REJECTIONS
+from schemas.topics import COMMITS, FIREHOSE, OPERATIONS, RECORDS, REJECTIONS
 
 MAX_BATCH = 500
 RESTORE_PAGE = 2000
@@ -92,6 +94,8 @@ class Lane:
         self._commits = TopicPartition(settings.topic(COMMITS), shard)
         self._records = TopicPartition(settings.topic(RECORDS), shard)
         self._chunks = KafkaChunks(settings, shard)
+        self._owned = KafkaOwned(settings, directory / f"operations-{shard}.sqlite", shard)
+        self._operations = TopicPartition(settings.topic(OPERATIONS), shard)
         self._producer: AIOKafkaProducer | None = None
         self._consumer: AIOKafkaConsumer | None = None
         self._state: ShardFile | None = None
@@ -99,7 +103,7 @@ class Lane:
         self._stuck: tuple[int, float] | None = None
         self._name = f"{settings.cluster}-derive-{shard}"
         single = [TopicPartition(settings.topic(name), 0) for name in (FIREHOSE, REJECTIONS)]
-        self._written = [self._records, *single]
+        self._written = [self._records, self._operations, *single]
         self._committed_at: float | None = None
         """When the last transaction was committed; None once its end was seen in every partition."""
         self.place = DerivePlace()
@@ -162,6 +166,7 @@ class Lane:
         if self._consumer is not None:
             await self._consumer.stop()
         await self._chunks.close()
+        await self._owned.close()
         if self._producer is not None:
             await stop_producer(self._producer)
         if self._state is not None:
@@ -232,7 +237,7 @@ class Lane:
         assert self._state is not None
         waiting = deque(self._source(message) for message in messages if message.offset + 1 not in self._skipped)
         while waiting or reached > self.place.done:
-            batch = Batch(self._shard, self._state, self.place, self._chunks, self._step)
+            batch = Batch(self._shard, self._state, self.place, self._chunks, self._step, owned=self._owned)
             traced: dict[int, bytes] = {}
             while waiting:
                 source, begin = waiting[0], len(batch.records)
@@ -282,6 +287,8 @@ class Lane:
         sent = [heard(await producer.send(topic(FIREHOSE), value=value, partition=0)) for value in batch.firehose]
         for key, rejection in batch.rejections:
             sent.append(heard(await producer.send(topic(REJECTIONS), key=key, value=rejection, partition=0)))
+        for key, gone, headers in batch.operations:
+            sent.append(heard(await producer.send(topic(OPERATIONS), gone, key, shard, headers=headers)))
         messages = batch.messages()
         for number, header in traced.items():
             if header is not None:

@@ -7,25 +7,26 @@ import random
 import pytest
 
 from processors.digest import digests
-from schemas.topics import EDGES, FANOUT, RECORDS
+from schemas.topics import EDGES, FANOUT, OPERATIONS, RECORDS
 from tests.oracle.compare import Comparison, Watch
 from tests.support.asking import InProcess
 from tests.support.fast_network import TIGHT, FastNetwork, dids
 from tests.support.lane_rig import Killed, MemoryHops, Rig, Torn
-from tests.support.random_network import RandomNetwork
+from tests.support.random_network import Habits, RandomNetwork
 from views import ALL
-from views.complete import complete
+from views.complete import complete, complete_operations
 
 SHARDS = 3
 STEPS = 150
-PLACES = [(topic, shard) for topic in (RECORDS, EDGES, FANOUT) for shard in range(SHARDS)]
+PLACES = [(topic, shard) for topic in (RECORDS, OPERATIONS, EDGES, FANOUT) for shard in range(SHARDS)]
 
 
 async def network(directory, seed):
     directory.mkdir()
     made = await FastNetwork(directory, dids(5), SHARDS).open()
     await made.begin()
-    for step in RandomNetwork(random.Random(seed), made.dids, made.now).steps(STEPS):
+    habits = Habits(operate=20)
+    for step in RandomNetwork(random.Random(seed), made.dids, made.now, habits).steps(STEPS):
         await made.do(step)
     await made.settle()
     return made
@@ -63,7 +64,10 @@ async def test_lanes_in_any_order_make_the_rows_of_one_process(tmp_path, seed):
     progress = await lanes.store.progress()
     progress.watermarks.update(lanes.store.watermarks)
     assert complete(progress, SHARDS) == tuple(messages[-1].offset for messages in lanes.records)
-    assert sum(lane.stage.marks.dropped.total() for lane in lanes.lanes.values() if lane.topic != RECORDS) > 10
+    ends = tuple(messages[-1].offset if messages else 0 for messages in lanes.operations)
+    assert complete_operations(progress, SHARDS) == ends
+    assert any(ends)
+    assert sum(lane.stage.marks.dropped.total() for lane in lanes.lanes.values() if lane.topic in (EDGES, FANOUT)) > 10
     await made.close()
     await lanes.store.close()
 
