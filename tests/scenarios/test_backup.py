@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from itertools import count
 
 import apsw
@@ -31,7 +32,10 @@ from tests.support.http_network import PASSWORD, QUICK, HttpNetwork
 from tests.support.random_network import POST, Habits, RandomNetwork, Write, key
 
 ACCOUNTS = 3
-HABITS = Habits(leave=0, again=0, diff=0, media=False, status=0, operate=12)
+HABITS = Habits(leave=0, again=0, diff=0, media=False, status=0)
+OPERATING = Habits(
+    **{each.name: 0 for each in fields(Habits) if each.name not in ("media", "shared", "operate")}, operate=1
+)
 KEY = b"k" * 32
 
 
@@ -140,6 +144,8 @@ async def test_what_was_acknowledged_before_a_backup_is_there_after_it_and_relay
         first = network.dids[0]
         people = RandomNetwork(random.Random(11), network.dids, lambda: time.time_ns() // 1000, HABITS)
         await network.do_all(people.steps(60))
+        people.habits = OPERATING
+        await network.do_all(people.steps(30))
         for number, did in enumerate(network.dids):
             await post_with_picture(network, did, key(4_000), b"\x89PNG\r\n\x1a\n" + bytes((number,)) * 700)
         kept, blobs = dict(network.kept), dict(network.blobs)
