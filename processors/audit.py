@@ -63,8 +63,10 @@ _log = structlog.get_logger(__name__)
 class Accounts(Protocol):
     """The log, account by account."""
 
-    topics: Collection[str]
-    """What is known of it: `records`, and where views of them are to be audited too, `operations`."""
+    @property
+    def topics(self) -> Collection[str]:
+        """What is known of it: `records`, and where views of them are to be audited too, `operations`."""
+        ...
 
     async def sample(self, count: int) -> list[str]:
         """At most `count` accounts at random; none when there are none."""
