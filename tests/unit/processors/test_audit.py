@@ -189,10 +189,10 @@ async def test_what_stands_is_named_beside_what_never_stands_still(auditor, netw
     connection.execute("DELETE FROM posts WHERE uri=?", (uri,))
     moved = []
 
-    async def reached(shard, offset, seconds):
+    async def reached(shard, offset, seconds, topic="records"):
         moved.append(1)
         connection.execute("UPDATE interactions__statics SET likes=likes+7, applied=applied+1 WHERE subject=?", (uri,))
-        return await network.runner.reached(shard, offset, seconds)
+        return await network.runner.reached(shard, offset, seconds, topic)
 
     try:
         found = await auditor.audit(uri.split("/")[2], network.store, reached)
