@@ -28,10 +28,9 @@ from processors.digest import Lines, comparable
 from processors.rebuild.builds import shown
 from processors.rebuild.diff import Difference
 from schemas.entries import Derived
-from schemas.operations import BOOKMARK, MUTE, THREAD_MUTE, Operation
+from schemas.operations import Operation
 from schemas.topics import OPERATIONS, RECORDS
 from views import author_feed, followers, interactions, likes_by_actor, posts, reposts_by_actor
-from views import operations as views_operations
 from views.store import Reads
 from views.table import Key, Row, Table
 from views.view import View
@@ -51,7 +50,6 @@ _WAIT_SECONDS: Final = 60.0
 _LOGGED: Final = 20
 _ACCOUNT: Final = frozenset({"did", "actor"})  # names of columns that say whose partition it is
 _SECOND: Final[Mapping[Table, Iterable[object]]] = {
-    views_operations.TABLE: (MUTE, BOOKMARK, THREAD_MUTE),
     author_feed.TABLE: range(author_feed.POSTS_WITH_VIDEO + 1),
     likes_by_actor.TABLE: range(likes_by_actor.BUCKETS),
     reposts_by_actor.TABLE: range(reposts_by_actor.BUCKETS),

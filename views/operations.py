@@ -12,8 +12,9 @@ from views.view import View
 TABLE = Table(
     "operations",
     "operations",
-    partition=(text("did", "whose it is"), text("kind", "mute, bookmark or threadmute")),
-    clustering=(text("subject", "of a mute a DID, of others an AT-URI"),),
+    # All of one owner is one partition: what a page asks of its viewer is one read.
+    partition=(text("did", "whose it is"),),
+    clustering=(text("kind", "mute, bookmark or threadmute"), text("subject", "of a mute a DID, of others an AT-URI")),
     columns=(
         blob("value", "of a mute one byte: 0 all, or bits 1 (reposts) and 2 (quotes); of a bookmark the CID, as text"),
         integer("time", "log time of the entry that set it, microseconds"),

@@ -25,6 +25,7 @@ from views import (
     heads,
     interactions,
     likes_by_actor,
+    operations,
     posts,
     recent_by_author,
     reposts_by_actor,
@@ -47,6 +48,7 @@ KEPT: Final[Mapping[Table, int]] = {
     followed_by.TABLE: 8_192,
     blocks_by_actor.TABLE: 8_192,
     blocked_by.TABLE: 8_192,
+    operations.TABLE: 4_096,
     # Of these only statics and single rows are asked for by key.
     author_feed.TABLE: 4_096,
     followers.TABLE: 4_096,
@@ -61,6 +63,7 @@ SLICED: Final[Mapping[Table, int]] = {
     thread.TABLE: 4_096,
     handles.TABLE: 2_048,
     big_authors.TABLE: 1_024,
+    operations.TABLE: 8_192,
 }
 _LONGEST = 256  # rows of a slice that is kept
 _ABSENT: Final[Any] = object()

@@ -13,14 +13,13 @@ from itertools import chain
 from typing import Any
 
 from api.appview.late import InTime, Part
+from api.appview.own import Own
 from api.appview.relations import Pair, Relations
 from api.appview.together import Together
-from schemas.operations import BOOKMARK, MUTE, THREAD_MUTE
 from views import (
     actors,
     interactions,
     likes_by_actor,
-    operations,
     posts,
     reposts_by_actor,
     restrictions,
@@ -88,8 +87,7 @@ class Loader:
         self.counts: dict[str, Row | None] = {}
         self.likes: dict[str, Row | None] = {}
         self.reposts: dict[str, Row | None] = {}
-        # What the viewer has set in this AppView, by kind and subject.
-        self.own: dict[tuple[str, str], Row | None] = {}
+        self.own = Own(store, viewer, remote=in_time is not None)
         self._relations = relations = Relations(store, viewer, remote=in_time is not None)
         self.follows, self.blocks, self.blocked = relations.follows, relations.blocks, relations.blocked
         self.taken: dict[str, Row | None] = {}
@@ -158,7 +156,7 @@ class Loader:
             keys = [likes_by_actor.key(viewer, uri) for uri in uris]
             for table, into in ((likes_by_actor.TABLE, self.likes), (reposts_by_actor.TABLE, self.reposts)):
                 work.append(self.optional(Part.REACTIONS, partial(self._fetch, table, into, uris, keys)))
-            self._own(work, [*((BOOKMARK, uri) for uri in uris), *((THREAD_MUTE, root) for root in roots)])
+        work += self.own.missing(dids, uris, roots)
         self._restrictions(
             work,
             taken=[*there, *taken],
@@ -175,6 +173,7 @@ class Loader:
         """Accounts as the viewer sees them."""
         wanted = dict.fromkeys(dids)
         work = self._accounts(wanted, set(pairs))
+        work += self.own.missing(wanted)
         self._restrictions(work, taken=taken, accounts=wanted)
         await self._run(work)
 
@@ -220,17 +219,8 @@ class Loader:
         self._need(work, actors.TABLE, self.actors, dids)
         work += self._relations.missing_blocks(dids, pairs)
         if self.viewer is not None:
-            self._own(work, [(MUTE, did) for did in dids])
             work += [self.optional(Part.FOLLOWS, each) for each in self._relations.missing_own_follows(dids)]
         return work
-
-    def _own(self, work: list[Any], wanted: Iterable[tuple[str, str]]) -> None:
-        """What the viewer has set: waited for, as mutes hide."""
-        viewer, own = self.viewer, self.own
-        missing = [each for each in wanted if each not in own] if own else list(wanted)
-        if missing:
-            keys = [(viewer, *each) for each in missing]
-            work.append(self._fetch(operations.TABLE, own, missing, keys))
 
     def _restrictions(
         self,

@@ -11,7 +11,6 @@ from api.appview import gates, present_actor, rules
 from api.appview.late import Part
 from api.appview.loader import QUOTE, ROOT, Loader
 from schemas.datetimes import from_micros
-from schemas.operations import BOOKMARK, THREAD_MUTE
 from views import posts
 from views.record import LIKE, POST, REPOST
 from views.table import Row
@@ -87,8 +86,8 @@ class Posts:
         like, repost = loaded.likes.get(uri), loaded.reposts.get(uri)
         own = loaded.own
         state = _STATE % (
-            _SAID[own.get((BOOKMARK, uri)) is not None],
-            _SAID[own.get((THREAD_MUTE, row[ROOT] or uri)) is not None],
+            _SAID[own.bookmarked(uri)],
+            _SAID[own.mutes_thread(row[ROOT] or uri)],
             _SAID[gates.embedding_disabled(loaded, uri)],
         )
         reply_disabled = gates.reply_disabled(loaded, uri, row)

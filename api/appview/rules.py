@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from api.appview.loader import QUOTE, Loader
 from schemas.errors import XrpcError
-from schemas.operations import MUTE
-from views import actors, operations
+from views import actors
 from views.table import Row
 
 _STATUS = actors.TABLE.index("status")
-_VALUE = operations.TABLE.index("value")
 # Throttled and desynchronized accounts are behind, not gone: https://atproto.com/specs/account
 HIDDEN = frozenset(("deactivated", "deleted", "suspended", "takendown"))
 
@@ -36,10 +34,7 @@ def viewer_blocks(loaded: Loader, did: str) -> bool:
 
 def mute_of(loaded: Loader, did: str) -> int | None:
     """What of an account the viewer mutes, as bits of `schemas.operations`: 0 all; None when nothing."""
-    if loaded.viewer is None:
-        return None
-    row = loaded.own[MUTE, did]
-    return None if row is None else row[_VALUE][0]
+    return loaded.own.mute(did)
 
 
 def others_block(loaded: Loader, one: str, other: str) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.operations import MUTE, ONLY_QUOTES, ONLY_REPOSTS, THREAD_MUTE
+from api.appview import own
+from api.appview.together import at_once
+from schemas.operations import ONLY_QUOTES, ONLY_REPOSTS, THREAD_MUTE
 from views import bookmarks_by_time, mutes_by_time, operations
+from views.store_cached import CachedStore
 
-from .appview import AppView
+from .appview import REMOTE, AppView
 from .conftest import CID, did
 
 A, B, C, D = did("a"), did("b"), did("c"), did("d")
@@ -45,7 +48,7 @@ async def test_of_a_key_that_is_set_again_one_row_is_left_in_each_table(world, s
     world.mute(B, A)
     await world.run(size)
 
-    assert [row[2] for row in await world.rows(operations.TABLE, A, MUTE)] == [B, C]
+    assert [row[2] for row in await world.rows(operations.TABLE, A)] == [B, C]
     newest, oldest = await world.rows(mutes_by_time.TABLE, A)
     assert (newest[2], oldest[2]) == (B, C)
     assert newest[1] > oldest[1]
@@ -71,7 +74,7 @@ async def test_an_entry_of_a_kind_that_is_not_known_is_kept_and_shows_nothing(wo
     world.operate(A, "draft", "x", b"value")
     await world.run()
 
-    (row,) = await world.rows(operations.TABLE, A, "draft")
+    (row,) = await world.rows(operations.TABLE, A)
     assert row[2:4] == ("x", b"value")
 
 
@@ -80,14 +83,14 @@ async def test_an_entry_that_comes_again_after_a_later_one_changes_nothing(world
     world.mute(A, B, None)
     world.mute(A, B)
     await world.run()
-    here = await world.rows(operations.TABLE, A, MUTE), await world.rows(mutes_by_time.TABLE, A)
+    here = await world.rows(operations.TABLE, A), await world.rows(mutes_by_time.TABLE, A)
 
     world.stages._seen.clear()
     world.operated[0] = 0
     world.operations[0].pop()
     await world.run()
 
-    assert (await world.rows(operations.TABLE, A, MUTE), await world.rows(mutes_by_time.TABLE, A)) == here
+    assert (await world.rows(operations.TABLE, A), await world.rows(mutes_by_time.TABLE, A)) == here
 
 
 async def test_mutes_are_listed_newest_first_page_by_page_and_by_their_owner_alone(world, appview):
@@ -197,3 +200,75 @@ async def test_a_muted_thread_says_so_on_each_of_its_posts_to_who_mutes_it(world
     world.operate(A, THREAD_MUTE, root, None)
     await world.run()
     assert await said(A) == [False, False, False]
+
+
+class Noting:
+    """A store that notes which reads reach it of what accounts have set."""
+
+    def __init__(self, store):
+        self._store = store
+        self.reads = []
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    async def get_many(self, table, keys):
+        self.reads += ["keys"] * (table is operations.TABLE)
+        return await self._store.get_many(table, keys)
+
+    async def slice(self, table, *args, **more):
+        self.reads += ["slice"] * (table is operations.TABLE)
+        return await self._store.slice(table, *args, **more)
+
+
+async def quarrel(world):
+    """B, C and D wrote; A follows them and mutes D, keeps a post of B's and mutes its thread."""
+    posts = [world.post(who, number) for number, who in enumerate((B, C, D))]
+    for number, who in enumerate((B, C, D)):
+        world.follow(A, 10 + number, who)
+    world.mute(A, D)
+    world.bookmark(A, posts[0])
+    world.operate(A, THREAD_MUTE, posts[0])
+    await world.run()
+    return posts
+
+
+def set_by_a(feed):
+    states = [(item["post"]["uri"], item["post"]["viewer"]) for item in feed]
+    return {uri: (state["bookmarked"], state["threadMuted"]) for uri, state in states}
+
+
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("most", [2, 3, 255])
+async def test_what_a_viewer_has_set_is_shown_whether_it_is_read_whole_or_by_key(
+    world, store, monkeypatch, most, remote
+):
+    monkeypatch.setattr(own, "WHOLE_MOST", most)
+    first, second, third = await quarrel(world)
+    noting = Noting(store)
+    appview = AppView(noting, together=at_once(4), in_time=REMOTE) if remote else AppView(noting)
+
+    assert set_by_a((await appview.get(TIMELINE, A))["feed"]) == {first: (True, True), second: (False, False)}
+    assert noting.reads == (["keys"] if remote else ["slice", "keys"] if most < 3 else ["slice"])
+    shown = (await appview.get(POSTS, A, uris=third))["posts"][0]
+    assert shown["author"]["viewer"]["muted"]
+
+
+async def test_in_one_process_a_viewer_s_next_page_reads_nothing_of_it_until_something_is_set(world, store):
+    first, _, third = await quarrel(world)
+    noting = Noting(store)
+    world.store = cached = CachedStore(noting)
+    world.stages = None
+    appview = AppView(cached)
+    await appview.get(TIMELINE, A)
+    noting.reads.clear()
+
+    assert set(set_by_a((await appview.get(TIMELINE, A))["feed"])) >= {first}
+    assert noting.reads == []
+
+    world.mute(A, D, None)
+    await world.run()
+    noting.reads.clear()
+
+    assert third in set_by_a((await appview.get(TIMELINE, A))["feed"])
+    assert noting.reads == ["slice"]
