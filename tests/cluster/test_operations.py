@@ -96,40 +96,43 @@ async def test_what_is_set_is_shown_when_the_caller_is_answered_and_in_a_rebuild
         await drop_all(cql, "g2")
 
 
+async def left(kafka: KafkaSettings) -> dict[str, set[str]]:
+    """By owner, the subjects whose last message has a value."""
+    found: dict[str, dict[str, bool]] = {}
+    for shard in range(SHARDS):
+        for message in await read_all(kafka, OPERATIONS, shard):
+            each = decode(message.key, message.value, message.headers, message.offset + 1)
+            found.setdefault(each.did, {})[each.subject] = each.value is not None
+    return {did: {subject for subject, there in of.items() if there} for did, of in found.items()}
+
+
 @pytest.mark.timeout(180)
 async def test_the_deletion_of_an_account_takes_away_what_it_has_set_and_nothing_of_others(
     kafka_servers, cluster_name, directory
 ):
     kafka = KafkaSettings(servers=kafka_servers, cluster=f"{cluster_name}d")
     await ensure_topics(kafka, SHARDS)
-    log = KafkaOperations(kafka, SHARDS)
-
-    async def left() -> dict[str, set[str]]:
-        """By owner, the subjects whose last message has a value."""
-        found: dict[str, dict[str, bool]] = {}
-        for shard in range(SHARDS):
-            for message in await read_all(kafka, OPERATIONS, shard):
-                each = decode(message.key, message.value, message.headers, message.offset + 1)
-                found.setdefault(each.did, {})[each.subject] = each.value is not None
-        return {did: {subject for subject, there in of.items() if there} for did, of in found.items()}
+    clock = iter(range(1, 100))
+    log = KafkaOperations(kafka, SHARDS, now=lambda: next(clock))
 
     try:
         for subject in dids(10)[4:]:
             for owner in (A, B, C):
                 await log.operate(Operation(Did(owner), MUTE, subject, b"\0"))
         await log.operate(Operation(Did(A), MUTE, dids(10)[4], None))
-        await append(kafka, [Account(Did(each), "active", 1) for each in (A, B, C)], SHARDS)
-        await append(kafka, [Account(Did(A), "deleted", 2)], SHARDS)
+        await append(kafka, [Account(Did(each), "active", 0) for each in (A, B, C)], SHARDS)
+        await append(kafka, [Account(Did(A), "deleted", 40)], SHARDS)
         await run_derive(kafka, directory, SHARDS, step=2)  # several transactions
-        first = await left()
+        first = await left(kafka)
 
+        clock = iter((45,))
         await log.operate(Operation(Did(A), MUTE, D, b"\0"))
-        await append(kafka, [Account(Did(A), "active", 3), Account(Did(B), "deleted", 4)], SHARDS)
+        await append(kafka, [Account(Did(A), "active", 41), Account(Did(B), "deleted", 50)], SHARDS)
         await run_derive(kafka, directory, SHARDS)  # goes on with the file
-        second = await left()
-        await append(kafka, [Account(Did(A), "deleted", 5)], SHARDS)
+        second = await left(kafka)
+        await append(kafka, [Account(Did(A), "deleted", 60)], SHARDS)
         await run_derive(kafka, directory / "elsewhere", SHARDS)  # begins the file anew
-        third = await left()
+        third = await left(kafka)
     finally:
         await log.close()
         await drop_topics(kafka)
@@ -138,6 +141,28 @@ async def test_the_deletion_of_an_account_takes_away_what_it_has_set_and_nothing
     assert first == {A: set(), B: everything, C: everything}
     assert second == {A: {D}, B: set(), C: everything}
     assert third == {A: set(), B: set(), C: everything}
+
+
+@pytest.mark.timeout(180)
+async def test_what_an_account_sets_once_it_is_back_stays_however_late_derive_comes(
+    kafka_servers, cluster_name, directory
+):
+    kafka = KafkaSettings(servers=kafka_servers, cluster=f"{cluster_name}b")
+    await ensure_topics(kafka, SHARDS)
+    clock = iter((10, 11, 30, 50))
+    log = KafkaOperations(kafka, SHARDS, now=lambda: next(clock))
+    states = ((0, "active"), (20, "deleted"), (21, "active"), (40, "deleted"), (41, "active"))
+    try:
+        for subject in (B, C, C, D):  # C again between the two deletions
+            await log.operate(Operation(Did(A), MUTE, subject, b"\0"))
+        await append(kafka, [Account(Did(A), status, at) for at, status in states], SHARDS)
+        await run_derive(kafka, directory, SHARDS)
+        found = await left(kafka)
+    finally:
+        await log.close()
+        await drop_topics(kafka)
+
+    assert found == {A: {D}}
 
 
 async def test_without_a_broker_a_call_is_answered_503(cluster_name):

@@ -51,8 +51,8 @@ class Chunks(Protocol):
 class Owned(Protocol):
     """What accounts of the shard have set (`operations`), as far as it is committed."""
 
-    async def keys(self, did: str, limit: int) -> Sequence[tuple[str, str]]:
-        """(kind, subject) of at most `limit` of an account's, in order."""
+    async def keys(self, did: str, after: int, until: int, limit: int) -> Sequence[tuple[str, str]]:
+        """(kind, subject) of at most `limit` of an account's, in order: set above one log time and up to another."""
         ...
 
 
@@ -83,7 +83,8 @@ class Batch:
         self.rejections: list[tuple[bytes, bytes]] = []
         self.operations: list[tuple[bytes, bytes | None, operations.Headers]] = []
         """Messages of `operations`: removals."""
-        self._forgotten: set[str] = set()
+        # Up to which log time what an account has set is removed by this batch.
+        self._forgotten: dict[str, int] = {}
         self.rejected: list[Reason] = []
         self.entries = 0
 
@@ -141,14 +142,15 @@ class Batch:
 
     async def _forget(self, entry: Account) -> bool:
         """Remove what a deleted account has set, as much as fits a step; whether that is all of it."""
-        if self._owned is None or entry.did in self._forgotten:
+        if self._owned is None:
             return True
-        keys = await self._owned.keys(entry.did, self._step + 1)
+        after = self._forgotten.get(entry.did, -1)
+        keys = await self._owned.keys(entry.did, after, entry.time, self._step + 1)
         for kind, subject in keys[: self._step]:
             self.operations.append(operations.encode(Operation(entry.did, kind, subject, None, entry.time)))
         if len(keys) > self._step:
             return False
-        self._forgotten.add(entry.did)
+        self._forgotten[entry.did] = max(after, entry.time)
         return True
 
     async def _diff(self, source: Source, last: Diff, at: DerivePlace) -> bool:

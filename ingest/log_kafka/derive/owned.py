@@ -1,8 +1,9 @@
 """What the accounts of one shard have set in this AppView, by account: derive removes it when an account is deleted.
 
 A cache of `operations` in a file of its own, complete to one offset and brought up to the end when it is asked, which
-is at a deletion and never else; begun anew when it is lost or of another topic. Whatever is set while its owner is
-being deleted may stay: it is seen by nobody. Does not own what is done about it (`ingest.log_kafka.derive.batch`).
+is at a deletion and never else; begun anew when it is lost or of another topic. By log time, as derive may come to a
+deletion when its owner is back and has set other things: those stay. Whatever is set while its owner is being deleted
+may stay too: it is seen by nobody. Does not own what is done about it (`ingest.log_kafka.derive.batch`).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ _PAGE: Final = 2_000
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS meta(topic TEXT NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS owned(
-  did TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, PRIMARY KEY(did, kind, subject)) WITHOUT ROWID;
+  did TEXT NOT NULL, kind TEXT NOT NULL, subject TEXT NOT NULL, time INTEGER NOT NULL,
+  PRIMARY KEY(did, kind, subject)) WITHOUT ROWID;
 """
 
 
@@ -37,14 +39,14 @@ class KafkaOwned:
         self._con: apsw.Connection | None = None
         self._at = 0
 
-    async def keys(self, did: str, limit: int) -> list[tuple[str, str]]:
-        """(kind, subject) of at most `limit` values that are there now, in order."""
+    async def keys(self, did: str, after: int, until: int, limit: int) -> list[tuple[str, str]]:
+        """(kind, subject) of at most `limit` values that are there now, in order, by the log times of these values."""
         con = self._con or await self._open()
         while messages := await self._reader.read(self._at, _PAGE):
             found = [decode(m.key, m.value, m.headers, m.offset + 1) for m in messages]
             self._take(con, found, messages[-1].offset + 1)
-        sql = "SELECT kind, subject FROM owned WHERE did=? ORDER BY kind, subject LIMIT ?"
-        return [(str(kind), str(subject)) for kind, subject in con.execute(sql, (did, limit))]
+        sql = "SELECT kind, subject FROM owned WHERE did=? AND time>? AND time<=? ORDER BY kind, subject LIMIT ?"
+        return [(str(kind), str(subject)) for kind, subject in con.execute(sql, (did, after, until, limit))]
 
     async def close(self) -> None:
         await self._reader.close()
@@ -75,7 +77,7 @@ class KafkaOwned:
                 if each.value is None:
                     con.execute("DELETE FROM owned WHERE did=? AND kind=? AND subject=?", key)
                 else:
-                    con.execute("INSERT OR REPLACE INTO owned VALUES(?, ?, ?)", key)
+                    con.execute("INSERT OR REPLACE INTO owned VALUES(?, ?, ?, ?)", (*key, each.time))
             con.execute("UPDATE meta SET at=? WHERE at=?", (at, self._at))
             if not con.changes():
                 raise InvariantError(
