@@ -52,6 +52,8 @@ def is_there(loaded: Loader, item: Item) -> bool:
 
 def is_muted(loaded: Loader, item: Item) -> bool:
     """Whether the viewer mutes the post's author, who reposts it, or what this is of theirs."""
+    if loaded.own.nothing:
+        return False
     author = rules.mute_of(loaded, loaded.authors[item.uri])
     if author is not None:
         row = loaded.posts[item.uri]

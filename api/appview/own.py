@@ -22,7 +22,7 @@ _VALUE: Final = operations.TABLE.index("value")
 class Own:
     """Asked only for what `missing` was told of before."""
 
-    __slots__ = ("_asked", "_remote", "_rows", "_store", "_viewer", "_whole")
+    __slots__ = ("_asked", "_rows", "_store", "_viewer", "_whole", "nothing")
 
     def __init__(self, store: Store, viewer: str | None, *, remote: bool) -> None:
         """`remote`: there a statement asks for the keys of a page, as few rows as possible come back.
@@ -30,13 +30,14 @@ class Own:
         In a store of this process, which keeps the beginnings of partitions in memory, all of a viewer who has set
         little is one look-up; most have set nothing.
         """
-        self._remote = remote
         self._store = store
         self._viewer = viewer
         self._rows: dict[tuple[str, str], Row] = {}
         self._asked: set[tuple[str, str]] = set()
         # Whether `_rows` is all there is; None until that was asked.
         self._whole = True if viewer is None else False if remote else None
+        # That the viewer is known to have set nothing at all: so it is most often, and then nobody need ask further.
+        self.nothing = viewer is None
 
     def missing(self, accounts: Iterable[str], posts: Iterable[str] = (), threads: Iterable[str] = ()) -> list[Any]:
         """What is to be read to answer for these: one read at most."""
@@ -49,6 +50,7 @@ class Own:
             self._whole = len(rows) <= WHOLE_MOST
             if self._whole:
                 self._rows = {row[1:3]: row for row in rows}
+                self.nothing = not rows
         if self._whole:
             return
         wanted = [(MUTE, did) for did in accounts]

@@ -18,8 +18,9 @@ from views.table import Row
 _VIEW, _LABELS = posts.TABLE.index("view"), posts.TABLE.index("labels")
 _QUOTES_DEEP = 2
 _NO_COUNTS: Row = (0, 0, 0, 0, 0)
-_STATE = b',"viewer":{"bookmarked":%b,"threadMuted":%b,"embeddingDisabled":%b'
+_STATE = b',"viewer":{"bookmarked":%b,"threadMuted":%b,"embeddingDisabled":'
 _SAID = (b"false", b"true")
+_NEUTRAL = _STATE % (_SAID[False], _SAID[False])
 _TYPED = b'{"$type":"app.bsky.feed.defs#postView",'
 
 
@@ -85,11 +86,10 @@ class Posts:
         loaded = self._loaded
         like, repost = loaded.likes.get(uri), loaded.reposts.get(uri)
         own = loaded.own
-        state = _STATE % (
-            _SAID[own.bookmarked(uri)],
-            _SAID[own.mutes_thread(row[ROOT] or uri)],
-            _SAID[gates.embedding_disabled(loaded, uri)],
-        )
+        state = _NEUTRAL
+        if not own.nothing:
+            state = _STATE % (_SAID[own.bookmarked(uri)], _SAID[own.mutes_thread(row[ROOT] or uri)])
+        state += _SAID[gates.embedding_disabled(loaded, uri)]
         reply_disabled = gates.reply_disabled(loaded, uri, row)
         if reply_disabled is not None:
             state += b',"replyDisabled":true' if reply_disabled else b',"replyDisabled":false'

@@ -34,7 +34,7 @@ def viewer_blocks(loaded: Loader, did: str) -> bool:
 
 def mute_of(loaded: Loader, did: str) -> int | None:
     """What of an account the viewer mutes, as bits of `schemas.operations`: 0 all; None when nothing."""
-    return loaded.own.mute(did)
+    return None if loaded.own.nothing else loaded.own.mute(did)
 
 
 def others_block(loaded: Loader, one: str, other: str) -> bool:
