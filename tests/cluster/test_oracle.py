@@ -100,7 +100,9 @@ async def compared(store: ScyllaStore, members: list[Member]) -> Watch:
         context = f"seed {FIRST_SEED + member.number} of {NETWORKS}"
         comparison = Drawn(member.model, network, member.dids, dice, watch=watch, context=context)
         comparison.queries = member.queries
-        viewers = [dice.choice(member.dids), *([None] if member.number % 5 == 0 else [])]
+        # Of those who mute somebody, where there are any: of it nobody else sees anything.
+        muting = [did for did in member.dids if member.model.own(did, "mute")]
+        viewers = [dice.choice(muting or member.dids), *([None] if member.number % 5 == 0 else [])]
         async with gate:
             await comparison.everything(viewers)
 
