@@ -33,6 +33,7 @@ ELSEWHERE = (
     "backup.",
     "restore.",
     "pds.mid_announce",
+    "operations.",
     "derive.before_",
     "derive.after_",
     "derive.mid_expansion_txn",
