@@ -58,7 +58,7 @@ async def test_a_generation_s_life(cluster):
         (generations.build("G"), "no name of a generation"),
         (generations.diff("g1", "g9"), "there is no generation g9"),
         (generations.skip("records", 0, 1, "why"), "already|no entry"),
-        (generations.skip("edges", 0, 1, "why"), "expected one of commits, records, edges.g1"),
+        (generations.skip("edges", 0, 1, "why"), "expected one of commits, records, operations, edges.g1"),
         (generations.skip("records", 7, 1, "why"), "shards 0 to 1"),
         (generations.skip("records", 0, 10**9, "why"), "the newest is at"),
     ):
