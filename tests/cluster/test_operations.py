@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 import time
 
 import pytest
@@ -16,6 +19,7 @@ from ingest.log_kafka.operations import KafkaOperations
 from ingest.log_kafka.topics import ensure_topics
 from processors.rebuild.kafka import ClusterGenerations
 from processors.run_plain import PlainRunner
+from schemas import crash
 from schemas.entries import Account
 from schemas.operations import BOOKMARK, MUTE, Operation, decode
 from schemas.syntax import Did
@@ -172,3 +176,34 @@ async def test_without_a_broker_a_call_is_answered_503(cluster_name):
     await away.close()
 
     assert (caught.value.status, caught.value.outcome) == (503, "absent")
+
+
+@pytest.mark.parametrize(("point", "there"), [("operations.before_send", False), ("operations.after_send", True)])
+async def test_an_appview_that_dies_at_a_call_has_written_all_of_it_or_nothing(
+    kafka_servers, cluster_name, point, there
+):
+    kafka = KafkaSettings(servers=kafka_servers, cluster=f"{cluster_name}{'x' if there else 'y'}")
+    await ensure_topics(kafka, SHARDS)
+    try:
+        caller = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _CALLER, kafka.servers, kafka.cluster, str(SHARDS), A, B,
+            env={**os.environ, crash.ENVIRONMENT: f"{point}:1"},
+        )  # fmt: skip
+        assert await caller.wait() == -signal.SIGKILL
+        assert await left(kafka) == ({A: {B}} if there else {})
+    finally:
+        await drop_topics(kafka)
+
+
+_CALLER = """
+import asyncio, sys
+from ingest.log_kafka.client import KafkaSettings
+from ingest.log_kafka.operations import KafkaOperations
+from schemas.operations import MUTE, Operation
+
+async def main(servers, cluster, shards, who, whom):
+    log = KafkaOperations(KafkaSettings(servers=servers, cluster=cluster), int(shards))
+    await log.operate(Operation(who, MUTE, whom, bytes(1)))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
