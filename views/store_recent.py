@@ -7,7 +7,7 @@ share one reading; that there is no post is told only to who asked before it beg
 all of it is kept, so that any question about it is answered.
 
 Never kept: rows of timelines, whose completeness (`complete_since`) must not be older than they are, and what only one
-reader asks (likes, follows). Does not own when readers may be shown what (docs/decisions/0021).
+reader asks (likes, follows, operations). Does not own when readers may be shown what (docs/decisions/0021).
 """
 
 from __future__ import annotations

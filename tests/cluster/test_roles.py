@@ -27,6 +27,7 @@ pytestmark = pytest.mark.cluster
 Json = dict[str, Any]
 NOW = "2026-11-21T10:00:00.000Z"
 STEPS_PYTHON = 12  # of tests/e2e/python/story.py
+IN_VAIN = "headrace_read_your_writes_timeouts_total"
 POST, LIKE, FOLLOW = "app.bsky.feed.post", "app.bsky.feed.like", "app.bsky.graph.follow"
 
 
@@ -185,6 +186,60 @@ async def test_an_answer_holds_the_viewers_writes_up_to_the_rev_that_it_says(clu
 
             # What the answer says it holds, it holds.
             assert post["uri"] in [item["post"]["uri"] for item in feed["feed"]]
+
+
+async def in_vain(session: aiohttp.ClientSession, roles: list[Role]) -> float:
+    """How often these AppViews answered before the views held what was waited for."""
+    found = 0.0
+    for role in roles:
+        async with session.get(f"{role.ops}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        found += sum(float(line.split()[1]) for line in lines if line.startswith(IN_VAIN))
+    return found
+
+
+async def test_what_an_account_sets_at_one_appview_is_in_the_next_answer_of_each(cluster: RolesCluster) -> None:
+    plc = cluster["plc"].addresses["plc"]
+    second = await asyncio.to_thread(cluster.role("appview", "-second", plc_url=plc).start)
+    appviews = [cluster["appview"], second]
+    async with aiohttp.ClientSession() as session:
+        frank = await Client(session, cluster["pds"].url).join("frank")
+        gina = await Client(session, cluster["pds"].url).join("gina")
+        post = await gina.create(POST, text="hello")
+        await frank.create(FOLLOW, subject=gina.did)
+        await settled(session, cluster)
+        direct = [Client(session, role.url) for role in appviews]
+
+        async def ask(client: Client, method: str, nsid: str, **more: Any) -> Json:
+            query = {"aud": "did:web:localhost", "lxm": nsid}
+            client.token = (await frank.get("com.atproto.server.getServiceAuth", **query))["token"]
+            status, body, _ = await client.call(method, nsid, **more)
+            assert status == 200, (nsid, body)
+            return body
+
+        async def shown() -> list[tuple[list[str], list[str]]]:
+            found = []
+            for client in direct:
+                feed = (await ask(client, "GET", "app.bsky.feed.getTimeline"))["feed"]
+                mutes = (await ask(client, "GET", "app.bsky.graph.getMutes"))["mutes"]
+                found.append(([item["post"]["uri"] for item in feed], [each["did"] for each in mutes]))
+            return found
+
+        seen = set()
+        async with asyncio.timeout(120):
+            turn = 0
+            while len(seen) < 4:  # a call that had to give up waiting says nothing: another round
+                client, muted = direct[turn // 2 % 2], turn % 2 == 0
+                turn += 1
+                before = await in_vain(session, appviews)
+                nsid = f"app.bsky.graph.{'mute' if muted else 'unmute'}Actor"
+                await ask(client, "POST", nsid, json={"actor": gina.did})
+                if await in_vain(session, appviews) > before:
+                    await settled(session, cluster)
+                else:
+                    seen.add((client.url, muted))
+                assert await shown() == [([], [gina.did]) if muted else ([post["uri"]], [])] * 2
+    assert await asyncio.to_thread(second.stop) == 0
 
 
 async def test_the_appview_believes_service_tokens_alone(cluster: RolesCluster) -> None:

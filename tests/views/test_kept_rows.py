@@ -7,6 +7,7 @@ import random
 import pytest
 
 from api.appview.together import at_once
+from schemas.operations import BOOKMARK, MUTE, THREAD_MUTE
 from views import ALL
 from views.store_sqlite import SqliteStore
 
@@ -129,6 +130,33 @@ async def test_pages_within_a_second_take_few_statements(world, store, clock):
     assert appview.store.slices <= 4
     assert appview.store.keys <= 30
     assert page == await AppView(store, in_time=REMOTE).get(TIMELINE, A, limit=30)
+
+
+async def test_what_a_viewer_sets_is_in_the_next_answer_of_every_appview_though_each_keeps_rows(world, store, clock):
+    known(world)
+    post = world.post(B, 1)
+    world.follow(A, 1, B)
+    await world.run()
+    appviews = keeping(store, clock), keeping(store, clock)
+
+    async def shown(of):
+        feed = [item["post"]["uri"] for item in (await of.get(TIMELINE, A))["feed"]]
+        viewer = (await of.get(POSTS, A, uris=post))["posts"][0]["viewer"]
+        muted = [each["did"] for each in (await of.get("app.bsky.graph.getMutes", A))["mutes"]]
+        return feed, viewer["bookmarked"], viewer["threadMuted"], muted
+
+    # The clock stands: all that may be kept is, and no answer demands what is newer.
+    for set_now in (False, True, False, True):
+        if set_now:
+            world.mute(A, B)
+            world.bookmark(A, post)
+            world.operate(A, THREAD_MUTE, post)
+        else:
+            for kind, subject in ((MUTE, B), (BOOKMARK, post), (THREAD_MUTE, post)):
+                world.operate(A, kind, subject, None)
+        await world.run()
+        for appview in appviews:
+            assert await shown(appview) == (([], True, True, [B]) if set_now else ([post], False, False, []))
 
 
 class Life:
