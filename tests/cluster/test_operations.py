@@ -35,6 +35,7 @@ from views.store_scylla import CqlSettings, ScyllaStore
 pytestmark = pytest.mark.cluster
 
 SHARDS = 2
+SECONDS = 60.0  # on a machine with much else to do
 A, B, C, D = dids(4)
 
 
@@ -47,7 +48,7 @@ async def test_what_is_set_is_shown_when_the_caller_is_answered_and_in_a_rebuild
     await topics(kafka, SHARDS)
     registry = await CqlRegistry.open(cql)
     generations = ClusterGenerations(registry, kafka, cql, ALL, shards=SHARDS, now=lambda: time.time_ns() // 1000)
-    log = KafkaOperations(kafka, SHARDS)
+    log = KafkaOperations(kafka, SHARDS, seconds=SECONDS)
     working: list[tuple[PlainRunner, ScyllaStore]] = []
 
     async def work(name: str) -> ScyllaStore:
@@ -117,7 +118,7 @@ async def test_the_deletion_of_an_account_takes_away_what_it_has_set_and_nothing
     kafka = KafkaSettings(servers=kafka_servers, cluster=f"{cluster_name}d")
     await ensure_topics(kafka, SHARDS)
     clock = iter(range(1, 100))
-    log = KafkaOperations(kafka, SHARDS, now=lambda: next(clock))
+    log = KafkaOperations(kafka, SHARDS, seconds=SECONDS, now=lambda: next(clock))
 
     try:
         for subject in dids(10)[4:]:
@@ -154,7 +155,7 @@ async def test_what_an_account_sets_once_it_is_back_stays_however_late_derive_co
     kafka = KafkaSettings(servers=kafka_servers, cluster=f"{cluster_name}b")
     await ensure_topics(kafka, SHARDS)
     clock = iter((10, 11, 30, 50))
-    log = KafkaOperations(kafka, SHARDS, now=lambda: next(clock))
+    log = KafkaOperations(kafka, SHARDS, seconds=SECONDS, now=lambda: next(clock))
     states = ((0, "active"), (20, "deleted"), (21, "active"), (40, "deleted"), (41, "active"))
     try:
         for subject in (B, C, C, D):  # C again between the two deletions
