@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 import aiohttp
-import orjson
 import structlog
 from yarl import URL
 
 from api.proxy import check_proxy
 from api.xrpc import Answer, Ctx, Endpoint, Handler, Kind, Raw
-from schemas import tracing
+from schemas import data, tracing
 from schemas.errors import XrpcError
 from schemas.syntax import Handle
 from schemas.tracing import HEADER
@@ -152,7 +151,7 @@ def _handler(client: AppViewClient) -> Handler:
                     headers["Atproto-Repo-Rev"] = str(rev)
             headers["Authorization"] = f"Bearer {token}"
         if request.method == "POST":
-            return await client.post(ctx.nsid, orjson.dumps(ctx.input), headers)
+            return await client.post(ctx.nsid, data.dumps(ctx.input), headers)
         return await client.get(ctx.nsid, request.rel_url.raw_query_string, headers)
 
     return handle
