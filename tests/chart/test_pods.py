@@ -143,7 +143,7 @@ def test_a_role_is_given_no_secret_that_it_does_not_use(render) -> None:
         for name, spec in chart.pods(found)
     }
 
-    assert held["Deployment/headrace-appview"] == {"headrace-cql", "scylla-ca"}
+    assert held["Deployment/headrace-appview"] == {"headrace-kafka", "kafka-ca", "headrace-cql", "scylla-ca"}
     assert held["Deployment/headrace-firehose"] == {"headrace-kafka", "kafka-ca"}
     assert held["StatefulSet/headrace-pds"] == {"headrace-kafka", "kafka-ca", "headrace-pds"}
 
