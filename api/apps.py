@@ -12,6 +12,7 @@ from api.com.atproto.sync import subscribe_repos
 from api.xrpc import Endpoint
 
 PDS: tuple[Endpoint, ...] = (
+    *actor.PDS_ENDPOINTS,
     *admin.ENDPOINTS,
     *identity.ENDPOINTS,
     *repo.ENDPOINTS,

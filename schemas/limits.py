@@ -47,6 +47,7 @@ MST_NODE_ENTRIES_MAX: Final = 155  # specs/repository: P(n) = 0.75^n is below 2^
 
 # Requests
 APPLY_WRITES_MAX: Final = 200  # lexicon com.atproto.repo.applyWrites; pds
+PREFERENCES_MAX: Final = 262_144  # ours: all of one account's, as JSON
 SERVICE_JWT_SECONDS: Final = 60  # specs/xrpc
 
 # did:plc (https://web.plc.directory/spec/v0.1/did-plc)

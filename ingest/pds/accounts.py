@@ -172,7 +172,7 @@ class Accounts:
         """Forget an account: every row that names it."""
 
         def remove(db: apsw.Connection) -> None:
-            for table in ("accounts", "refresh_tokens", "email_tokens", "blobs"):
+            for table in ("accounts", "refresh_tokens", "email_tokens", "blobs", "preferences"):
                 db.execute(f"DELETE FROM {table} WHERE did = ?", (did,))  # noqa: S608 - constants
 
         try:

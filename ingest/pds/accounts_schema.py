@@ -1,6 +1,7 @@
-"""The tables of DIR/accounts.sqlite: what the log does not hold (credentials, keys, blobs, half-done creations).
+"""The tables of DIR/accounts.sqlite: what the log does not hold.
 
-Lost with this file: passwords, signing keys, sessions. It is what an operator backs up.
+Credentials, keys, blobs, preferences, half-done creations. Lost with this file: passwords, signing keys, sessions and
+preferences. It is what an operator backs up.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ CREATE TABLE takedowns (uri TEXT PRIMARY KEY, reference TEXT NOT NULL) WITHOUT R
 CREATE TABLE checkpoints (shard INTEGER PRIMARY KEY, offset INTEGER NOT NULL);
 """
 
+# Made where it is missing: files are older than it.
+_PREFERENCES = "CREATE TABLE IF NOT EXISTS preferences (did TEXT PRIMARY KEY, items BLOB NOT NULL) WITHOUT ROWID"
+
 
 def connect(path: Path) -> apsw.Connection:
     """Open, and make the tables at first use. FULL: what a client was told survives a power cut."""
@@ -79,6 +83,8 @@ def connect(path: Path) -> apsw.Connection:
         raise InvariantError(
             f"{path}: expected accounts schema {VERSION}, found {version}: use the release that wrote it"
         )
+    with connection:
+        connection.execute(_PREFERENCES)
     return connection
 
 

@@ -31,6 +31,7 @@ from ingest.pds.lifecycle import Lifecycle
 from ingest.pds.login import Login
 from ingest.pds.mail import Mailbox
 from ingest.pds.passwords import Passwords
+from ingest.pds.preferences import Preferences
 from ingest.pds.reads import Reads
 from ingest.pds.replay import Replay
 from ingest.pds.sessions import Sessions
@@ -140,6 +141,7 @@ class Parts:
             limit=settings.import_limit,
         )
         self.email_tokens = EmailTokens(accounts, settings.email_token_ttl)
+        self.preferences = Preferences(accounts)
         self.mailbox = Mailbox(directory / "mail", f"headrace@{service_did.removeprefix('did:web:')}")
         self.replay = Replay(log, files, accounts, heads, self.lifecycle.forget)
         self.announcer = Announcer(directory, log=log, accounts=accounts, heads=heads, clock=clock, now=now)

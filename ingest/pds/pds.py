@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from ingest.identity.reasons import IdentityRefused
 from ingest.pds.answers import AccountStatus, RepoDescription
@@ -49,6 +50,7 @@ class Pds:
         self._importer = parts.importer
         self._email_tokens = parts.email_tokens
         self._mailbox = parts.mailbox
+        self._preferences = parts.preferences
         self._resolver = parts.resolver
         self._seconds = parts.seconds
         self._hosted = hosted = Hosted(parts.accounts)
@@ -203,6 +205,17 @@ class Pds:
         Its first events are in the log, and subscribers read them, a moment before its row says that it is made.
         """
         return self._accounts.get(did) is not None
+
+    # --- what clients keep ---
+
+    def preferences(self, did: Did) -> list[Any]:
+        self._hosted.not_taken_down(did)
+        return self._preferences.get(did)
+
+    async def put_preferences(self, did: Did, items: list[Any]) -> None:
+        """Deactivated accounts may (a migration brings them before it is activated)."""
+        self._hosted.not_taken_down(did)
+        await self._preferences.put(did, items)
 
     # --- writes ---
 

@@ -50,6 +50,10 @@ SHOWN = {
     ),
     "MST_NODE_ENTRIES_MAX": ("tests/unit/repo/test_node.py", "test_entries_are_bounded"),
     "APPLY_WRITES_MAX": (WRITES, "test_two_hundred_writes_are_one_commit_and_one_more_is_none"),
+    "PREFERENCES_MAX": (
+        "tests/scenarios/test_preferences.py",
+        "test_what_cannot_be_kept_is_refused_and_changes_nothing",
+    ),
     "SERVICE_JWT_SECONDS": (
         "tests/unit/identity/test_service_auth.py",
         "test_a_token_lives_sixty_seconds_unless_told_otherwise",
