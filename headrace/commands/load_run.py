@@ -53,7 +53,7 @@ def run(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Run a plan; exit code 1 when one of its criteria fails, 2 when it cannot be run."""
+    """Run a plan; exit code 1 when a criterion fails or the target does not serve, 2 when the plan is wrong."""
     try:
         is_cluster = kafka is not None or cql is not None
         found = aimed(plan_file.read(plan_file.find(plan), short=short, cluster=is_cluster), target, kafka, cql)

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from headrace.load import machine
 from headrace.load.clients import Clients
 from headrace.load.criteria import verdicts
@@ -26,7 +28,7 @@ from headrace.load.progress import Progress, State
 from headrace.load.result import Checks, Event, Player, Result
 from headrace.load.sampling import Sampler
 from headrace.load.series import Series
-from headrace.load.target import RunningTarget
+from headrace.load.target import RunningTarget, TargetError
 from headrace.load.world import World
 
 _START_SECONDS = 3.0  # for client processes to be there when the load begins
@@ -70,11 +72,14 @@ class Run:
         try:
             async with Plays(self._plan, self._folder, self._progress.say) as plays:
                 await self._unless_stopped(self._start(plays))
-                return await self._loaded(facts, plays)
+                found = await self._loaded(facts, plays)
         finally:
             await self._target.close()
             for name in self._target.taken_away:
                 self._progress.say(f"took away the cluster {name} of a run that was killed")
+            for words in self._target.left_behind:
+                self._progress.say(words)
+        return msgspec.structs.replace(found, notes=[*found.notes, *self._target.left_behind])
 
     async def _start(self, plays: Plays) -> None:
         await self._target.start(await plays.serve())
@@ -188,7 +193,11 @@ class Run:
         for fault in sorted(self._plan.faults, key=lambda each: each.at):
             if self._target.named(fault.process) == name:
                 await asyncio.sleep(max(0.0, self._begin + fault.at - time.monotonic()))
-                self._note(await self._target.do(fault.do, name), planned=True)
+                try:
+                    self._note(await self._target.do(fault.do, name), planned=True)
+                except TargetError as error:
+                    self._note(f"{name} was not started again", planned=False)
+                    self._notes.append(str(error))
                 self._restarts[name] -= fault.do == "restart"
 
     async def _watch(self, clients: Clients) -> None:

@@ -42,6 +42,8 @@ class RunningTarget:
         self._expected: set[str] = set()
         self.taken_away: list[str] = []
         """Clusters of runs that were killed, which went with its own."""
+        self.left_behind: list[str] = []
+        """What could not be taken away, in words."""
 
     @property
     def url(self) -> str:
@@ -112,13 +114,19 @@ class RunningTarget:
                 raise TargetError(f"the target does not trust {host}: {error}") from error
 
     async def close(self) -> None:
-        """End the processes that were started, and leave those that were there. A cluster's stores are as before."""
+        """End the processes that were started, and leave those that were there. A cluster's stores are as before.
+
+        What cannot be taken away is in `left_behind`: it is no reason to lose what the run found.
+        """
         for each in reversed(self._started.values()):
             each.tell_to_end()
         for each in self._started.values():
             await each.close()
         if self._cluster is not None:
-            self.taken_away = await self._cluster.drop()
+            try:
+                self.taken_away = await self._cluster.drop()
+            except TargetError as error:
+                self.left_behind.append(str(error))
 
     def named(self, name: str) -> str:
         """The process that a fault means: of a cluster the target is the PDS."""

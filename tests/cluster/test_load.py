@@ -13,10 +13,13 @@ import pytest
 from headrace.load.leftovers import PREFIX, drop_keyspaces, drop_topics
 from headrace.load.result import read
 from ingest.log_kafka.client import KafkaSettings, new_admin
+from tests.support.devstack.stack import Stack
+from tests.support.stack import need_a_stack
 from views.cql.session import CqlSession
 from views.cql.settings import CqlSettings
 
 pytestmark = [pytest.mark.cluster, pytest.mark.drill]
+CLEAN = (sys.executable, "-m", "headrace", "load", "clean")
 ROLES = {"plc", "derive", "process", "appview", "firehose", "pds"}
 
 
@@ -125,3 +128,29 @@ async def test_what_a_run_did_not_name_is_not_taken_away(name: str) -> None:
         await drop_topics(KafkaSettings(servers="127.0.0.1:1", cluster=name))
     with pytest.raises(ValueError, match="it is not taken away"):
         await drop_keyspaces(CqlSettings(hosts=("127.0.0.1",), keyspace=name))
+
+
+def test_a_broker_that_dies_costs_the_run_no_report(tmp_path: Path) -> None:
+    need_a_stack()
+    plan, out = tmp_path / "plan.toml", tmp_path / "out"
+    fault = '[[faults]]\nat = 4\ndo = "kill"\nprocess = "broker"\n'
+    load = "[load]\nseconds = 6\nsettle = 1\n[readers.a]\nrate = 5\n"
+    plan.write_text(f'name = "x"\n[population]\naccounts = 4\n{load}{fault}')
+    with Stack(tmp_path / "stack", brokers=1, stores=1) as stack:
+        address, broker = (stack.hosts[0], stack.port), f"broker={stack.kafka[0].pid}"
+        done = run(out, stack.servers, address, str(plan), "--process", broker)
+        clean = subprocess.run(
+            [*CLEAN, "--kafka", stack.servers, "--cql", f"{address[0]}:{address[1]}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    result = read(out)
+    assert "Traceback" not in done.stderr
+    assert "broker was sent SIGKILL" in {event.what for event in result.events}
+    (note,) = (note for note in result.notes if "stays there" in note)
+    assert note in done.stderr
+    assert f"headrace load clean --kafka {stack.servers}" in note
+    assert (clean.returncode, clean.stdout) == (1, "")
+    assert "expected a Kafka broker" in clean.stderr

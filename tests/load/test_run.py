@@ -18,12 +18,13 @@ import pytest
 from headrace.load.archive.blocks import Kind
 from headrace.load.archive.reader import Archive
 from headrace.load.archive.writer import DOCUMENTS, ArchiveWriter
-from headrace.load.plan_file import SHIPPED
+from headrace.load.plan_file import SHIPPED, parse
 from headrace.load.progress import Progress
 from headrace.load.result import Result, read
 from headrace.load.run import Run
 from headrace.load.synthesis.pool import synthesise
 from headrace.load.synthesis.steps import Population
+from headrace.lock import RESTORING
 from tests.support.network import Network
 
 PLAN = """
@@ -258,6 +259,17 @@ def test_a_target_that_is_not_there_is_said(tmp_path) -> None:
     assert "createAccount was answered connect" in done.stderr
 
 
+@pytest.mark.parametrize("words", [("run", "seed-2024", "--short"), ("clean",)], ids=["run", "clean"])
+def test_a_broker_that_is_not_there_is_said_before_a_cluster_is_started(tmp_path, words) -> None:
+    out = ("--out", str(tmp_path)) if "run" in words else ()
+    done = run_command("load", *words, "--kafka", "127.0.0.1:1", "--cql", "127.0.0.1:1", *out)
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "expected a Kafka broker at 127.0.0.1:1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "did not get ready" not in done.stderr
+
+
 def test_a_server_that_is_there_can_be_loaded(tmp_path) -> None:
     network = Network(tmp_path / "data", settings={"rate_limit_scale": "1000"}).start()
     try:
@@ -274,7 +286,8 @@ def test_a_server_that_is_there_can_be_loaded(tmp_path) -> None:
 
 
 async def test_a_target_that_dies_is_counted_and_the_run_ends_with_its_report(tmp_path) -> None:
-    found = await _dying(tmp_path, 'name = "x"\n[load]\nseconds = 600\n[readers.a]\nrate = 20\n')
+    few = "[population]\naccounts = 2\n"
+    found = await _dying(tmp_path, f'name = "x"\n{few}[load]\nseconds = 600\n[readers.a]\nrate = 20\n')
 
     assert [(event.what, event.planned) for event in found.events] == [("target ended by itself", False)]
     assert found.seconds < 300
@@ -284,10 +297,35 @@ async def test_a_target_that_dies_is_counted_and_the_run_ends_with_its_report(tm
     assert any("ended early" in note for note in found.notes)
 
 
+async def test_a_target_that_does_not_start_again_ends_the_run_with_its_report(tmp_path) -> None:
+    faults = "".join(f'[[faults]]\nat = {at}\ndo = "{do}"\n' for at, do in ((2, "kill"), (3, "restart")))
+    few = "[population]\naccounts = 2\n"
+    text = f'name = "x"\n{few}[load]\nseconds = 600\n[readers.a]\nrate = 20\n{faults}'
+    run = Run(parse(text, "p"), "", tmp_path, Progress("x"), asyncio.Event())
+    running = asyncio.create_task(run.result())
+    try:
+        async with asyncio.timeout(280):
+            while not (tmp_path / "target" / "data" / "running.json").exists():
+                assert not running.done(), running.exception()
+                await asyncio.sleep(0.1)
+            (tmp_path / "target" / "data" / RESTORING).touch()  # no start takes such a directory
+            found = await running
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    assert [(event.what, event.planned) for event in found.events] == [
+        ("target was sent SIGKILL", True),
+        ("target was not started again", False),
+    ]
+    assert found.seconds < 300
+    assert any("half of a backup" in note for note in found.notes)
+    assert any("ended early" in note for note in found.notes)
+
+
 async def _dying(folder: Path, text: str) -> Result:
     """A run whose target is killed by somebody else once it has answered."""
-    from headrace.load.plan_file import parse
-
     run = Run(parse(text, "p"), "", folder, Progress("x"), asyncio.Event())
     running = asyncio.create_task(run.result())
     try:
