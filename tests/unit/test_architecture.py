@@ -32,6 +32,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     ),
     "aiokafka": (
         "ingest/log_kafka/*",
+        "processors/faust_app.py",
         "processors/lanes/hops_kafka.py",
         "processors/lanes/inflow_kafka.py",
         "processors/lanes/markers_kafka.py",
@@ -68,7 +69,7 @@ CLIENTS: dict[str, tuple[str, ...]] = {
     "cyclopts": ("headrace/cli.py", "headrace/commands/*"),
     "dns": ("ingest/identity/dns_txt.py",),
     "jwt": ("ingest/identity/jws.py", "ingest/identity/service_auth.py", "ingest/pds/tokens.py"),
-    "faust": ("processors/run_faust.py",),
+    "faust": ("processors/faust_app.py", "processors/run_faust.py"),
     "libipld": ("schemas/cid.py", "ingest/repo/*.py"),
     "multidict": ("api/*",),
     "prometheus_client": ("api/*", "headrace/*"),
