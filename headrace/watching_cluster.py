@@ -14,7 +14,7 @@ from typing import Any
 
 from headrace.river import OVERDUE_SECONDS, River, Standing, lateness
 from ingest.log_kafka.reach import AWAY
-from schemas.topics import COMMITS, EDGES, FANOUT, RECORDS
+from schemas.topics import COMMITS, EDGES, FANOUT, OPERATIONS, RECORDS
 from views.store_scylla import StoreUnavailableError
 from views.view import View
 
@@ -69,9 +69,9 @@ class ClusterWatch:
 
     def _told(self, standing: Standing, unseen: float) -> dict[str, Any]:
         away = f"Broker or store has not answered for {unseen:.0f} s" if unseen > OVERDUE_SECONDS else None
-        before, total = dict[str, int](), 0
+        before, total = {OPERATIONS: self._waiting(standing, OPERATIONS)}, 0
         for topic in (RECORDS, EDGES, FANOUT):
-            total += sum(standing.waiting.get((topic, shard), 0) for shard in range(self._shards))
+            total += self._waiting(standing, topic)
             before[topic] = total
         return {
             "version": self._version,
@@ -85,6 +85,9 @@ class ClusterWatch:
             "views": [{"view": view.name, "waiting": before[view.table.source]} for view in self._views],
             "shards": [self._shard(standing, shard) for shard in range(self._shards)],
         }
+
+    def _waiting(self, standing: Standing, topic: str) -> int:
+        return sum(standing.waiting.get((topic, shard), 0) for shard in range(self._shards))
 
     @staticmethod
     def _shard(standing: Standing, shard: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from headrace.watching_cluster import ClusterWatch
 from views.store_scylla import StoreUnavailableError
 
 SEEN = Standing(
-    {("commits", 0): 1, ("records", 0): 2, ("edges", 1): 3, ("fanout", 1): 4},
+    {("commits", 0): 1, ("records", 0): 2, ("edges", 1): 3, ("fanout", 1): 4, ("operations", 1): 6},
     (5, 6),
     7,
     (0.0, 8.5),
@@ -53,6 +53,7 @@ async def test_what_waits_is_told_by_shard_and_by_view() -> None:
     ]
     waiting = {each["view"]: each["waiting"] for each in told["views"]}
     assert (waiting["posts"], waiting["followers"], waiting["timelines"]) == (2, 5, 9)
+    assert waiting["operations"] == 6
     assert len(waiting) == len(views.ALL)
 
 
