@@ -20,7 +20,7 @@ from ingest.relay.backfill_store import Waiting
 from ingest.relay.intake_ports import IntakeLog
 from ingest.relay.judge import OPEN, Judge
 from ingest.relay.lines import Lines
-from ingest.relay.reasons import LETS_US_WAIT, RelayReason
+from ingest.relay.reasons import RelayReason
 from ingest.relay.resync import Resync
 from ingest.relay.source import Source
 from ingest.repo.reasons import RepoReason
@@ -121,7 +121,8 @@ class AccountFetch:
             self._paces.pause(url, throttles.retry_after)
             raise
         except Refused as refused:
-            if refused.reason in LETS_US_WAIT:
+            # One that cannot be reached costs nothing to ask: its accounts use up their tries, and the job ends.
+            if refused.reason is RelayReason.REPO_SLOW:
                 self._paces.made_us_wait(url)
             raise
         self._paces.gave(url)

@@ -25,7 +25,7 @@ from views.cql.text import named
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]  # six processes are started, and a browser
 SHARDS = 2
 SECONDS = 240.0
-LANES = {f"{topic}[{shard}]" for topic in ("records", "edges", "fanout") for shard in range(SHARDS)}
+LANES = {f"{topic}[{shard}]" for topic in ("records", "operations", "edges", "fanout") for shard in range(SHARDS)}
 
 
 @pytest.fixture(scope="module")
