@@ -124,7 +124,7 @@ def test_nothing_waits_when_all_is_done(installed: Installed) -> None:
     while waiting and time.monotonic() < until:  # the request takes its time; what is shown is looked at every 5 s
         _, scraped = asked(f"{installed['process'].ops}/metrics")
         lines = re.findall(rb"^headrace_waiting_entries\{[^}]*\} \S+", scraped, re.MULTILINE)
-        assert len(lines) == 8  # four topics of two shards
+        assert len(lines) == 10  # five topics of two shards
         waiting = [line.decode() for line in lines if not line.endswith(b" 0.0")]
 
     status = orjson.loads(asked(f"{installed['process'].ops}/status")[1])

@@ -312,6 +312,7 @@ async def test_a_directory_that_is_away_for_long_fails_nobodys_account(
             assert (view.became, view.failed) == ({"fetched": 30}, {})
             # It is not asked by whoever waits, over and over.
             assert elsewhere.plc.outcomes["turned_away"] < 40 * elsewhere.plc.breaker.opened
+        await elsewhere.http.close()
 
 
 async def test_a_list_is_read_page_after_page_and_one_in_a_ring_ends(
