@@ -17,7 +17,7 @@ PARTS: tuple[tuple[str, int], ...] = (  # make target, minutes
     ("test-unit", 10),
     ("test-oracle", 10),
     ("test-clients", 6),
-    ("test-cluster", 24),
+    ("test-cluster", 28),
     ("test-drills", 18),
     ("test-relay", 10),
     ("test-load", 10),
